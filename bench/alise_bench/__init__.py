@@ -1,0 +1,1 @@
+"""The workbench: engine simulator, load, replay, measurements and plots."""

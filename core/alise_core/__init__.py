@@ -1,0 +1,1 @@
+"""Vocabulary and wire contracts that every ALISE process shares; no I/O happens here."""

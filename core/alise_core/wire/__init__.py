@@ -1,0 +1,1 @@
+"""Names and shapes that cross a process boundary, each written once."""

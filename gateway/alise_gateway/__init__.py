@@ -1,0 +1,1 @@
+"""The edge gateway: OpenAI-compatible HTTP in, the best backend's answer out."""

@@ -1,0 +1,71 @@
+"""A backend as the gateway sees it: what it is, and how it is doing."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from alise_core.units import BackendName
+from alise_gateway.domain.breaker import CircuitBreaker
+
+
+class ProbeState(StrEnum):
+    """What active probing says."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendAddress:
+    """Where a backend listens."""
+
+    name: BackendName
+    host: str
+    port: int
+    tls: bool = False
+    base_path: str = ""
+    """Prefix of every request target, without a trailing slash."""
+    api_key: str | None = field(default=None, repr=False)
+    """Sent as Bearer credential; never logged."""
+
+    @property
+    def url(self) -> str:
+        """Base URL for httpx."""
+        scheme = "https" if self.tls else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}{self.base_path}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One entry of a backend's ``/v1/models``."""
+
+    name: str
+    max_model_len: int | None
+    created: int
+    owned_by: str
+
+
+@dataclass(slots=True, eq=False)
+class Backend:
+    """Live state of one backend.
+
+    Written on the event loop only: ``models`` and ``probe`` by discovery, ``in_flight`` by
+    queueing, the breaker by the pipeline; read by everybody.
+    """
+
+    address: BackendAddress
+    max_in_flight: int
+    breaker: CircuitBreaker
+    models: dict[str, ServedModel] = field(default_factory=dict)
+    probe: ProbeState = ProbeState.UNKNOWN
+    probe_error: str | None = None
+    in_flight: int = 0
+    removed: bool = False
+    """Discovery no longer lists it; requests in flight may finish."""
+
+    @property
+    def name(self) -> BackendName:
+        """The name that logs and metrics show."""
+        return self.address.name

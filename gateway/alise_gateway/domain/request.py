@@ -1,0 +1,67 @@
+"""A request as the stages hand it on."""
+
+from dataclasses import dataclass, field
+
+from alise_core.units import ModelName, TenantId
+from alise_core.wire.openai import Endpoint
+
+RawHeaders = list[tuple[bytes, bytes]]
+"""Header fields in arrival order; names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who pays for a request.
+
+    Attributes:
+        id: Stable name; the metric label.
+        allowed_models: Models it may use; ``None`` means every model.
+        may_schedule: It may send priority and fairness headers itself.
+    """
+
+    id: TenantId
+    allowed_models: frozenset[str] | None = None
+    may_schedule: bool = False
+
+
+ANONYMOUS = Tenant(TenantId("anonymous"))
+"""The tenant of every request when authentication is switched off."""
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One complete HTTP request as intake read it from the socket."""
+
+    method: bytes
+    path: bytes
+    """Without the query."""
+    query: bytes
+    headers: RawHeaders
+    body: bytes
+    keep_alive: bool
+    http_minor: int
+    """0 or 1: HTTP/1.0 clients get no chunked framing."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """Value of the first field called ``name`` (lower case)."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+@dataclass(slots=True)
+class InferenceRequest:
+    """What intake understood of an inference request; the body's bytes stay as they came."""
+
+    endpoint: Endpoint
+    model: ModelName
+    stream: bool
+    max_tokens: int | None
+    body: bytes
+    injects_usage: bool = False
+    """``include_usage`` is asked for upstream though the client did not; the extra chunk is
+    withheld from it."""
+    client_priority: bool = False
+    """The body carries vLLM's ``priority`` field."""
+    forwarded_headers: RawHeaders = field(default_factory=list)

@@ -1,0 +1,280 @@
+"""Process settings of the gateway: the only module that reads its environment.
+
+Precedence: command-line flag, then ``ALISE_GATEWAY_*`` environment variable (nested fields with
+``__``, for example ``ALISE_GATEWAY_TIMEOUTS__CONNECT_SECONDS``), then the ``--config`` file, then
+the default below. Run-time behaviour of scheduling does not live here but in policies.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from alise_core.errors import ConfigError
+
+_SHOWN_VALUE_CHARS = 80
+
+PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _check_backend_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"backend URL {url!r} must look like http://host:port")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError(f"backend URL {url!r} must not carry a query, fragment or user")
+    _ = parts.port  # raises ValueError for a port outside 0-65535
+    return url.rstrip("/")
+
+
+BackendUrl = Annotated[str, AfterValidator(_check_backend_url)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackendSettings(_Group):
+    """One statically configured engine."""
+
+    url: BackendUrl
+    max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
+    """Overrides ``queue.max_in_flight_per_backend`` for this backend."""
+    api_key_file: Path | None = None
+    """File with the key that the engine expects (``vllm serve --api-key``); the client's own
+    key never travels to a backend."""
+
+
+class LimitSettings(_Group):
+    """What one client may send before the gateway refuses it."""
+
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1_024)
+    """Multimodal requests carry images in base64: a few of them fit."""
+    max_header_bytes: int = Field(default=32 * 1024, ge=1_024)
+    """Whole header section including the request line."""
+    max_headers: int = Field(default=100, ge=8)
+    max_connections: int = Field(default=20_000, ge=1)
+    """Accepted client connections; more are answered 503 and closed."""
+    max_pipelined: int = Field(default=16, ge=1)
+    """Complete requests parsed ahead on one connection before reading pauses."""
+
+
+class TimeoutSettings(_Group):
+    """Every wait has an end."""
+
+    header_seconds: PositiveSeconds = 10
+    """From the first byte of a request to the end of its headers (slow loris)."""
+    body_seconds: PositiveSeconds = 60
+    """From the end of the headers to the end of the body."""
+    keep_alive_seconds: PositiveSeconds = 75
+    """An idle client connection; longer than the 60 s of common load balancers, which must be
+    the ones to close first."""
+    connect_seconds: PositiveSeconds = 2
+    first_byte_seconds: PositiveSeconds = 300
+    """Streaming: dispatch to first event; covers the engine's own queue and a long prefill."""
+    response_seconds: PositiveSeconds = 600
+    """Not streaming: dispatch to the first byte of the answer, which is its end; as long as
+    OpenAI's clients wait."""
+    idle_seconds: PositiveSeconds = 120
+    """Streaming: between two reads; a preempted request may pause for long."""
+    total_seconds: PositiveSeconds = 3_600
+    client_write_seconds: PositiveSeconds = 60
+    """A client that stops reading is dropped after this."""
+    drain_seconds: PositiveSeconds = 120
+    """SIGTERM: how long streams in flight may finish."""
+
+
+class UpstreamSettings(_Group):
+    """Connections to backends."""
+
+    max_idle_connections: int = Field(default=256, ge=0)
+    """Kept open per backend."""
+    idle_connection_seconds: PositiveSeconds = 4
+    """Idle upstream connections are closed after this; uvicorn, vLLM's server, closes at 5 s."""
+    max_connections: int = Field(default=4_096, ge=1)
+    """Per backend."""
+    max_retries: int = Field(default=2, ge=0, le=10)
+    """Attempts beyond the first, always before the client saw a byte."""
+    retry_budget_ratio: float = Field(default=0.2, ge=0, le=1)
+    """Retries may be at most this share of recent requests, so that an outage is not doubled."""
+    retry_budget_floor_per_second: float = Field(default=2, ge=0)
+    """Retries per second that are always allowed: a quiet gateway may retry too."""
+
+
+class HealthSettings(_Group):
+    """Active probing and the circuit breaker."""
+
+    probe_interval_seconds: PositiveSeconds = 2
+    probe_timeout_seconds: PositiveSeconds = 2
+    models_interval_seconds: PositiveSeconds = 30
+    """How often ``/v1/models`` is read again from a healthy backend."""
+    unhealthy_after_failures: int = Field(default=2, ge=1)
+    breaker_failures: int = Field(default=5, ge=1)
+    """Consecutive failed requests that open the breaker."""
+    breaker_open_seconds: PositiveSeconds = 5
+    breaker_max_open_seconds: PositiveSeconds = 60
+    """The open time doubles with every failed half-open trial up to this."""
+
+
+class QueueSettings(_Group):
+    """Ordering and admission."""
+
+    max_in_flight_per_backend: int = Field(default=256, ge=1, le=100_000)
+    """vLLM's own default for ``--max-num-seqs`` on most GPUs; more would queue inside it."""
+    max_waiting: int = Field(default=10_000, ge=0)
+    ttl_seconds: PositiveSeconds = 60
+    """A request that waited this long is answered 429."""
+
+
+class IdentitySettings(_Group):
+    """Who may call."""
+
+    allow_anonymous: bool = False
+    """Serve requests without credentials (``--insecure-no-auth``)."""
+    keys_file: Path | None = None
+    """YAML file with tenants and hashed API keys; read again when it changes."""
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwks_file: Path | None = None
+    jwks_url: str | None = None
+    jwt_tenant_claim: str = "sub"
+    reload_seconds: PositiveSeconds = 2
+    """How often the files are checked for change."""
+
+    @model_validator(mode="after")
+    def _jwt_is_whole(self) -> "IdentitySettings":
+        wants_jwt = self.jwt_issuer or self.jwt_audience or self.jwks_file or self.jwks_url
+        if wants_jwt and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("JWT needs both jwt_issuer and jwt_audience")
+        if wants_jwt and bool(self.jwks_file) == bool(self.jwks_url):
+            raise ValueError("JWT needs exactly one of jwks_file and jwks_url")
+        return self
+
+
+class ObservabilitySettings(_Group):
+    """Logs and traces."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_requests: bool = True
+    """One INFO line per finished request."""
+    otlp_endpoint: str | None = None
+    """OTLP/HTTP base URL, for example ``http://otel-collector:4318``; spans are off without it."""
+    trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """For requests that arrive without a sampled parent."""
+    max_label_values: int = Field(default=1_000, ge=1)
+    """Distinct models or tenants in metrics; later ones are counted as ``other``."""
+
+
+class GatewaySettings(BaseSettings):
+    """Everything the gateway process is told at start."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="ALISE_GATEWAY_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Inference port; 0 lets the system choose."""
+    admin_host: str = "127.0.0.1"
+    admin_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Admin API (``/alise/``), metrics and probes on a port of their own; off without it."""
+    backends: tuple[BackendSettings, ...] = ()
+    aliases: dict[str, str] = Field(default_factory=dict)
+    """Model name that clients use -> model name that backends serve."""
+
+    limits: LimitSettings = LimitSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    health: HealthSettings = HealthSettings()
+    queue: QueueSettings = QueueSettings()
+    identity: IdentitySettings = IdentitySettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
+
+    @field_validator("backends")
+    @classmethod
+    def _backends_are_distinct(
+        cls, backends: tuple[BackendSettings, ...]
+    ) -> tuple[BackendSettings, ...]:
+        urls = [backend.url for backend in backends]
+        for url in urls:
+            if urls.count(url) > 1:
+                raise ValueError(f"backend {url!r} is listed more than once")
+        return backends
+
+
+def load_settings(file: Path | None, flags: dict[str, Any]) -> GatewaySettings:
+    """Merge flags, environment, file and defaults.
+
+    Args:
+        file: YAML file shaped like ``GatewaySettings``; ``None`` for none.
+        flags: Nested values given on the command line; the strongest source.
+
+    Raises:
+        ConfigError: A value is wrong; the message names every field, its value and the remedy.
+    """
+    file_values = _read_yaml(file) if file else {}
+
+    class _File(PydanticBaseSettingsSource):
+        def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:
+            del field
+            return file_values.get(field_name), field_name, False
+
+        def __call__(self) -> dict[str, Any]:
+            return file_values
+
+    class _Merged(GatewaySettings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            return (init_settings, env_settings, _File(settings_cls))
+
+    try:
+        return _Merged(**flags)
+    except ValidationError as error:
+        raise ConfigError(_describe(error)) from error
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read configuration file {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {file} is not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"configuration file {file} must hold a mapping at its top level")
+    return values
+
+
+def _describe(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "settings"
+        value = repr(item.get("input"))
+        shown = value if len(value) <= _SHOWN_VALUE_CHARS else value[:_SHOWN_VALUE_CHARS] + "..."
+        lines.append(f"{field}: {item['msg']} (got {shown})")
+    return "; ".join(lines)
