@@ -1,0 +1,1 @@
+"""HTTP load at protocol level: closed and open loops, one result per issued request."""
