@@ -3,6 +3,11 @@
 Closed until ``failures`` requests in a row have failed; then open, that is no request, for
 ``open_seconds``; then half-open: one trial at a time. A trial that succeeds closes it, one that
 fails opens it again for twice as long, up to ``max_open_seconds``.
+
+Requests that were sent before the breaker opened are still running when it does, often hundreds,
+and end at any time later. Each caller therefore hands back what ``started`` told it, and while the
+breaker is not closed only the trial's ending counts. Every started request is reported exactly
+once, as soon as it is known to work or not: a stream with its first byte, not its last.
 """
 
 from dataclasses import dataclass
@@ -50,31 +55,41 @@ class CircuitBreaker:
             return True
         return now >= self._reopens_at and not self._trial_running
 
-    def started(self) -> None:
-        """A request was sent; while half-open it is the trial."""
-        if self._reopens_at is not None:
-            self._trial_running = True
+    def started(self) -> bool:
+        """A request was sent; true when it is the trial, which its ending must say again."""
+        if self._reopens_at is None or self._trial_running:
+            return False
+        self._trial_running = True
+        return True
 
-    def succeeded(self) -> None:
+    def succeeded(self, *, was_trial: bool = True) -> None:
         """A request ended in a way that shows the backend works."""
+        if self._reopens_at is not None and not was_trial:
+            return
         self._failures = 0
         self._reopens_at = None
         self._trial_running = False
         self._open_seconds = self._limits.open_seconds
 
-    def abandoned(self) -> None:
+    def abandoned(self, *, was_trial: bool = True) -> None:
         """A request ended without saying anything about the backend (its client left)."""
-        self._trial_running = False
+        if was_trial:
+            self._trial_running = False
 
-    def failed(self, now: float) -> bool:
+    def failed(self, now: float, *, was_trial: bool = True) -> bool:
         """A request ended in a way that blames the backend; true when this opens the breaker."""
-        self._failures += 1
-        if self._reopens_at is not None:
-            if now < self._reopens_at:
-                return False  # sent before it opened; it is open already
-            self._open_seconds = min(self._open_seconds * 2, self._limits.max_open_seconds)
-        elif self._failures < self._limits.failures:
+        if self._reopens_at is None:
+            self._failures += 1
+            if self._failures < self._limits.failures:
+                return False
+        elif not was_trial:
             return False
+        elif now < self._reopens_at:
+            # Let through just as the breaker opened: its place must be free for the real trial.
+            self._trial_running = False
+            return False
+        else:
+            self._open_seconds = min(self._open_seconds * 2, self._limits.max_open_seconds)
         self._reopens_at = now + self._open_seconds
         self._trial_running = False
         return True
