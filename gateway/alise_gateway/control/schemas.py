@@ -1,0 +1,111 @@
+"""The JSON documents of the control endpoints."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alise_gateway.control.view import BackendStatus, ModelCard, QueueStatus
+from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.breaker import BreakerState
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class ErrorDetail(_Document):
+    """OpenAI's error object."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(_Document):
+    """Every error of every endpoint has this shape."""
+
+    error: ErrorDetail
+
+
+class Health(_Document):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadinessReply(_Document):
+    """Whether new requests should come here, and why not."""
+
+    status: Literal["ready", "not_ready"]
+    reasons: list[str]
+
+
+class ModelObject(_Document):
+    """One model, as OpenAI describes it, with vLLM's context length."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    max_model_len: int | None = Field(description="Context length in tokens, where it is known.")
+
+    @classmethod
+    def of(cls, card: ModelCard) -> "ModelObject":
+        """The wire form of ``card``."""
+        return cls.model_validate(card)
+
+
+class ModelList(_Document):
+    """All models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+class BackendObject(_Document):
+    """One backend."""
+
+    name: str
+    url: str
+    probe: ProbeState
+    probe_error: str | None
+    breaker: BreakerState
+    usable: bool
+    in_flight: int
+    max_in_flight: int
+    models: list[str]
+
+    @classmethod
+    def of(cls, status: BackendStatus) -> "BackendObject":
+        """The wire form of ``status``."""
+        return cls.model_validate(status)
+
+
+class BackendList(_Document):
+    """All backends."""
+
+    backends: list[BackendObject]
+
+
+class QueueObject(_Document):
+    """The queue."""
+
+    waiting: int
+    max_waiting: int
+    in_flight: int
+    oldest_wait_seconds: float | None
+    draining: bool
+
+    @classmethod
+    def of(cls, status: QueueStatus) -> "QueueObject":
+        """The wire form of ``status``."""
+        return cls.model_validate(status)
+
+
+class DrainReply(_Document):
+    """The drain has begun."""
+
+    status: Literal["draining"] = "draining"
+    in_flight: int = Field(description="Requests that may still finish.")
+    waiting: int = Field(description="Requests in the queue when the drain began.")

@@ -1,0 +1,111 @@
+"""What the control endpoints need to know, as the stage that asks declares it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.breaker import BreakerState
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether new requests should be sent here.
+
+    Attributes:
+        ready: At least one usable backend, and not draining.
+        reasons: Why not, for people; empty when ready. Names no address and no key.
+    """
+
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model that clients can name.
+
+    Attributes:
+        id: The name that clients use; may contain slashes.
+        created: Unix seconds, as the backends report it.
+        owned_by: As the backends report it.
+        max_model_len: Context length in tokens, the smallest among the backends.
+    """
+
+    id: str
+    created: int
+    owned_by: str
+    max_model_len: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """One backend, right now.
+
+    Attributes:
+        name: As logs and metrics show it.
+        url: Base URL, without credentials.
+        probe: What active probing says.
+        probe_error: Why probing is not content.
+        breaker: What the circuit breaker allows.
+        usable: A request may be dispatched to it.
+        in_flight: Requests dispatched and not finished.
+        max_in_flight: The limit of ``in_flight``.
+        models: Names it serves.
+    """
+
+    name: str
+    url: str
+    probe: ProbeState
+    breaker: BreakerState
+    usable: bool
+    in_flight: int
+    max_in_flight: int
+    probe_error: str | None = None
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The gateway's queue, right now.
+
+    Attributes:
+        waiting: Requests in the queue.
+        max_waiting: The limit of ``waiting``.
+        in_flight: Requests dispatched and not finished, over all backends.
+        oldest_wait_seconds: Wait of the request that has waited longest; ``None`` if none waits.
+        draining: Nothing new is admitted.
+    """
+
+    waiting: int
+    max_waiting: int
+    in_flight: int
+    oldest_wait_seconds: float | None = None
+    draining: bool = False
+
+
+class ControlView(Protocol):
+    """The gateway as its control endpoints see it; every call is quick and runs on the loop."""
+
+    def readiness(self) -> Readiness:
+        """Whether new requests should come."""
+        ...
+
+    def models(self) -> list[ModelCard]:
+        """Everything that can be named in a request, aliases included."""
+        ...
+
+    def backends(self) -> list[BackendStatus]:
+        """Every backend that discovery lists."""
+        ...
+
+    def queue(self) -> QueueStatus:
+        """The queue."""
+        ...
+
+    def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
+        """One exposition and its content type."""
+        ...
+
+    def start_drain(self) -> None:
+        """Stop admitting; what is running may finish. Calling it again changes nothing."""
+        ...

@@ -1,0 +1,118 @@
+"""Label values: the closed sets that measuring adds to the core's, and the caps on open ones."""
+
+from enum import StrEnum
+from typing import Final
+
+from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.breaker import BreakerState
+
+OTHER: Final = "other"
+"""What a value beyond a cap is counted as."""
+UNKNOWN: Final = "unknown"
+"""What a request that ended before the value was known is counted as."""
+
+_SHOWN_CHARS: Final = 128
+
+
+class FailureKind(StrEnum):
+    """How an attempt on a backend failed; also the reason of the retry that follows it."""
+
+    CONNECT = "connect"
+    """Refused, unreachable, or no connection within the connect timeout."""
+    LOST = "lost"
+    """The connection ended before the first byte of the answer."""
+    LOST_MIDSTREAM = "lost_midstream"
+    TIMEOUT = "timeout"
+    """Connected, but no byte within the first-byte, idle or total timeout."""
+    PROTOCOL = "protocol"
+    """Bytes that HTTP or SSE does not allow."""
+    STATUS = "status"
+    """A 5xx status."""
+    ERROR_EVENT = "error_event"
+    """Status 200 whose first SSE event is an error."""
+    OVERLOADED = "overloaded"
+    """The backend refused for lack of room (503, or its SSE form)."""
+
+
+class BackendState(StrEnum):
+    """One word per backend: probing and breaker together."""
+
+    READY = "ready"
+    UNKNOWN = "unknown"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    BREAKER_OPEN = "breaker_open"
+    BREAKER_HALF_OPEN = "breaker_half_open"
+
+
+class ConnectionState(StrEnum):
+    """States of a connection to a backend."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    CONNECTING = "connecting"
+
+
+class ConfigSource(StrEnum):
+    """What is read again while the process runs."""
+
+    KEYS = "keys"
+    JWKS = "jwks"
+    BACKENDS = "backends"
+
+
+class Success(StrEnum):
+    """Result of something that works or does not."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+_PROBED: Final = {
+    ProbeState.UNKNOWN: BackendState.UNKNOWN,
+    ProbeState.UNHEALTHY: BackendState.UNHEALTHY,
+    ProbeState.DRAINING: BackendState.DRAINING,
+}
+_BROKEN: Final = {
+    BreakerState.OPEN: BackendState.BREAKER_OPEN,
+    BreakerState.HALF_OPEN: BackendState.BREAKER_HALF_OPEN,
+}
+
+
+def backend_state(probe: ProbeState, breaker: BreakerState) -> BackendState:
+    """Merge both views of a backend; probing speaks first, because its word lasts longer."""
+    return _PROBED.get(probe) or _BROKEN.get(breaker) or BackendState.READY
+
+
+def clean(value: str, chars: int = _SHOWN_CHARS) -> str:
+    """``value`` cut to ``chars`` and encodable as UTF-8 (lone surrogates become ``?``)."""
+    shown = value[:chars]
+    return shown if shown.isascii() else shown.encode("utf-8", "replace").decode("utf-8")
+
+
+class CappedLabel:
+    """First ``limit`` distinct values of an open set keep their name; later ones are ``other``."""
+
+    __slots__ = ("_known", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[str, str] = {}
+
+    def label(self, value: str, *, learn: bool = True) -> str:
+        """The label to count ``value`` under.
+
+        Args:
+            value: As the request carried it; empty where it is not known.
+            learn: The value may take one of the places. False for values that nobody has
+                vouched for, so that a client cannot fill the cap with invented ones.
+        """
+        label = self._known.get(value)
+        if label is not None:
+            return label
+        if not value:
+            return UNKNOWN
+        if not learn or len(self._known) >= self._limit:
+            return OTHER
+        label = self._known[value] = clean(value)
+        return label
