@@ -69,3 +69,16 @@ class Backend:
     def name(self) -> BackendName:
         """The name that logs and metrics show."""
         return self.address.name
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The answer of a placement.
+
+    Attributes:
+        backend: Where the request goes; ``None`` for nowhere now.
+        usable: Some backend could serve it, if it had room.
+    """
+
+    backend: Backend | None
+    usable: bool

@@ -1,6 +1,6 @@
 """A request as the stages hand it on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from alise_core.units import ModelName, TenantId
 from alise_core.wire.openai import Endpoint
@@ -41,6 +41,8 @@ class HttpRequest:
     keep_alive: bool
     http_minor: int
     """0 or 1: HTTP/1.0 clients get no chunked framing."""
+    endpoint: Endpoint | None
+    """The inference endpoint, where the path is one."""
 
     def header(self, name: bytes) -> bytes | None:
         """Value of the first field called ``name`` (lower case)."""
@@ -64,4 +66,3 @@ class InferenceRequest:
     withheld from it."""
     client_priority: bool = False
     """The body carries vLLM's ``priority`` field."""
-    forwarded_headers: RawHeaders = field(default_factory=list)

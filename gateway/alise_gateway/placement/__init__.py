@@ -1,1 +1,1 @@
-"""Stage placement."""
+"""Stage 3: which backend serves a request; pure."""

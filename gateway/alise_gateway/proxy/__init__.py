@@ -1,1 +1,1 @@
-"""Stage proxy."""
+"""Stage 4: a dispatched request travels to its backend and the answer travels back."""

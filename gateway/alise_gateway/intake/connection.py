@@ -1,0 +1,415 @@
+"""One client connection: HTTP/1.1 requests in, one at a time; answer bytes out.
+
+llhttp (through httptools) parses; this class adds what a parser does not decide: limits on head,
+body and framing overhead, time limits, one request in flight per connection with a bounded number
+parsed ahead (pipelining), and an answer before the body where the head alone is refused. After
+an error the connection is drained for a moment before it closes, because a reset would destroy
+the error reply on its way.
+
+Refused although llhttp would take it: HTTP versions other than 1.0 and 1.1, a transfer coding
+other than ``chunked``, chunked bodies in HTTP/1.0, a missing or repeated Host
+(RFC 9112 sections 3.2 and 6.1).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+
+import httptools
+
+from alise_core.clock import Clock
+from alise_core.errors import InvalidRequest, RequestError
+from alise_core.outcome import Outcome
+from alise_gateway.domain.request import HttpRequest, RawHeaders
+from alise_gateway.intake.handler import Admission, Exchange, RequestHandler
+from alise_gateway.intake.head import check_head, framing_overhead_allowed
+from alise_gateway.intake.replies import CONTINUE, error_body, error_fields, reply
+from alise_gateway.settings import LimitSettings, TimeoutSettings
+
+_WRITE_HIGH_WATER_BYTES = 64 * 1024
+_MAX_AHEAD_BYTES = 256 * 1024
+_LINGER_SECONDS = 2.0
+_MAX_LINGER_BYTES = 4 * 1024 * 1024
+
+
+class Phase(Enum):
+    """What the next bytes from the client are."""
+
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    DRAINING = auto()
+    """Nothing more is read; the connection closes when the client has taken the reply."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """Server side of HTTP/1.x; see the module. Also the pipeline's ``AnswerSink``."""
+
+    __slots__ = (
+        "_admission",
+        "_ahead",
+        "_body",
+        "_body_bytes",
+        "_clock",
+        "_closing",
+        "_current",
+        "_deadline",
+        "_exchange",
+        "_handler",
+        "_head",
+        "_limits",
+        "_on_closed",
+        "_parser",
+        "_paused",
+        "_phase",
+        "_raw_bytes",
+        "_refusal",
+        "_timeouts",
+        "_url",
+        "_writing_blocked",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        handler: RequestHandler,
+        limits: LimitSettings,
+        timeouts: TimeoutSettings,
+        clock: Clock,
+        on_closed: Callable[["ClientConnection"], None],
+    ) -> None:
+        self._handler = handler
+        self._limits = limits
+        self._timeouts = timeouts
+        self._clock = clock
+        self._on_closed = on_closed
+        self._parser = httptools.HttpRequestParser(self)
+        self._phase = Phase.IDLE
+        self._deadline: float | None = clock.now() + timeouts.header_seconds
+        self._head: RawHeaders = []
+        self._url = b""
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._raw_bytes = 0
+        self._admission: Admission | None = None
+        self._refusal: RequestError | None = None
+        self._ahead: deque[tuple[HttpRequest, Admission]] = deque()
+        self._current: HttpRequest | None = None
+        self._exchange: Exchange | None = None
+        self._closing = False
+        self._paused = False
+        self._writing_blocked = False
+
+    # AnswerSink
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Chunked framing exists since HTTP/1.1."""
+        return self._current is not None and self._current.http_minor > 0
+
+    @property
+    def keeps_alive(self) -> bool:
+        """The client wants to keep the connection, and the gateway does too."""
+        return (
+            self._current is not None
+            and self._current.keep_alive
+            and not self._closing
+            and not self._handler.is_draining
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer."""
+        self.transport.write(data)
+
+    def end(self, data: bytes, *, keep_alive: bool) -> None:
+        """Send the last bytes of the answer and go on to the next request."""
+        if data:
+            self.transport.write(data)
+        self._exchange = None
+        self._current = None
+        if self._closing or not keep_alive:
+            self._drain()
+        elif self._ahead:
+            # Not at once: a pipeline of immediate answers would recurse.
+            asyncio.get_running_loop().call_soon(self._next)
+        else:
+            self._next()
+
+    def cut(self) -> None:
+        """Close without a proper end."""
+        self._exchange = None
+        self._current = None
+        self.transport.abort()
+
+    def refuse(self, error: RequestError, extra: RawHeaders) -> None:
+        """Answer the current request with an error."""
+        request = self._current
+        keep_alive = self.keeps_alive
+        head_only = request is not None and request.method == b"HEAD"
+        endpoint = None if request is None else request.endpoint
+        fields = [*error_fields(error), *extra]
+        data = reply(
+            error.status,
+            fields,
+            error_body(error, endpoint),
+            keep_alive=keep_alive,
+            head_only=head_only,
+        )
+        self.end(data, keep_alive=keep_alive)
+
+    def reset(self) -> None:
+        """The client stalls: drop it."""
+        self.transport.abort()
+
+    # Server
+
+    def sweep(self, now: float) -> None:
+        """Enforce time limits; called a few times a second."""
+        if self._exchange is not None:
+            self._exchange.sweep(now)
+        if self._deadline is None or now < self._deadline:
+            return
+        if self._phase is Phase.HEAD or (self._phase is Phase.IDLE and self._raw_bytes):
+            self._refuse_early(_slow("headers", self._timeouts.header_seconds))
+        elif self._phase is Phase.BODY:
+            self._refuse_early(_slow("body", self._timeouts.body_seconds))
+        else:
+            self.transport.abort()  # idle for too long, or the reply's linger time is over
+
+    def shut_down(self) -> None:
+        """Close when idle; an answer in progress ends first."""
+        self._closing = True
+        if self._phase is Phase.IDLE and self._exchange is None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self.transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = transport  # type: ignore[assignment]  # asyncio types it by its base
+        self.transport.set_write_buffer_limits(_WRITE_HIGH_WATER_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; its callbacks do the rest."""
+        self._raw_bytes += len(data)
+        if self._phase is Phase.DRAINING:
+            if self._raw_bytes > _MAX_LINGER_BYTES:
+                self.transport.abort()
+            return
+        if self._phase is Phase.IDLE and self._exchange is None:
+            self._phase = Phase.HEAD
+            self._deadline = self._clock.now() + self._timeouts.header_seconds
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._closing = True  # an upgrade is declined by answering the request and closing
+        except httptools.HttpParserError as error:
+            self._on_parser_error(error)
+            return
+        self._check_sizes()
+
+    def eof_received(self) -> bool | None:
+        """A client that stops sending is gone: close, which ends what it asked for."""
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop whatever still works for this client."""
+        del exc
+        exchange, self._exchange = self._exchange, None
+        self._ahead.clear()
+        self._current = None
+        self._deadline = None
+        self._on_closed(self)
+        if exchange is not None:
+            exchange.client_gone()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self._writing_blocked = True
+        if self._exchange is not None:
+            self._exchange.client_blocked(blocked=True)
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._writing_blocked = False
+        if self._exchange is not None:
+            self._exchange.client_blocked(blocked=False)
+
+    # llhttp callbacks
+
+    def on_message_begin(self) -> None:
+        """A request starts; blank lines before it are not part of it."""
+        self._phase = Phase.HEAD
+        self._head = []
+        self._url = b""
+        self._body = []
+        self._body_bytes = 0
+        self._admission = None
+        if self._deadline is None:
+            self._deadline = self._clock.now() + self._timeouts.header_seconds
+
+    def on_url(self, url: bytes) -> None:
+        """The request target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field; trailers are dropped."""
+        if self._phase is Phase.HEAD:
+            self._head.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Refuse what the head alone is enough to refuse, before a body is sent."""
+        parser = self._parser
+        try:
+            head = check_head(
+                parser.get_method(), self._url, self._head, parser.get_http_version(), self._limits
+            )
+            self._admission = self._handler.on_head(head)
+        except RequestError as error:
+            self._refusal = error
+            raise
+        self._phase = Phase.BODY
+        self._deadline = self._clock.now() + self._timeouts.body_seconds
+        if head.expects_continue and self._exchange is None:
+            self.transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.max_body_bytes:
+            self._refusal = too_large(self._limits.max_body_bytes)
+            raise self._refusal
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: hand it on, or keep it until the one before is answered."""
+        admission = self._admission
+        if admission is None:
+            return
+        parts = self._body
+        request = HttpRequest(
+            method=admission.head.method,
+            path=admission.head.path,
+            query=admission.head.query,
+            headers=self._head,
+            body=parts[0] if len(parts) == 1 else b"".join(parts),
+            keep_alive=self._parser.should_keep_alive(),
+            http_minor=admission.head.http_minor,
+            endpoint=admission.head.endpoint,
+        )
+        self._phase = Phase.IDLE
+        self._deadline = None
+        self._raw_bytes = 0
+        self._body = []
+        self._ahead.append((request, admission))
+        if self._current is None and len(self._ahead) == 1:
+            self._next()
+
+    # Inside
+
+    def _next(self) -> None:
+        """Start the next request that is whole, or wait for one."""
+        if self._current is not None or self.transport.is_closing():
+            return
+        if not self._ahead:
+            self._rest()
+            return
+        request, admission = self._ahead.popleft()
+        self._current = request
+        self._resume_reading()
+        exchange = self._handler.on_request(self, request, admission)
+        # An immediate answer has ended the exchange already.
+        if self._current is request:
+            self._exchange = exchange
+            if self._writing_blocked and exchange is not None:
+                exchange.client_blocked(blocked=True)
+
+    def _rest(self) -> None:
+        """Between requests: keep-alive time runs."""
+        if self._phase is Phase.IDLE:
+            self._deadline = self._clock.now() + self._timeouts.keep_alive_seconds
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def _check_sizes(self) -> None:
+        """Bounds on what the parser has taken in without calling back."""
+        if self._phase is Phase.HEAD:
+            if self._raw_bytes > self._limits.max_header_bytes:
+                self._refuse_early(head_too_large(self._limits.max_header_bytes))
+        elif self._phase is Phase.BODY:
+            overhead = self._raw_bytes - self._body_bytes
+            if overhead > framing_overhead_allowed(self._limits):
+                self._refuse_early(too_large(self._limits.max_body_bytes))
+        if self._ahead and not self._paused:
+            ahead_bytes = sum(len(request.body) for request, _ in self._ahead)
+            if len(self._ahead) >= self._limits.max_pipelined or ahead_bytes > _MAX_AHEAD_BYTES:
+                self._paused = True
+                self.transport.pause_reading()
+
+    def _on_parser_error(self, error: httptools.HttpParserError) -> None:
+        refusal = self._refusal or InvalidRequest(
+            f"The request is not valid HTTP/1.1: {error}.", code="malformed_http"
+        )
+        self._refuse_early(refusal)
+
+    def _refuse_early(self, error: RequestError) -> None:
+        """Answer a request that never became whole; what follows it cannot be trusted."""
+        if self._current is not None or self._ahead:
+            # What came before is answered; then the connection closes.
+            self._closing = True
+            self._phase = Phase.DRAINING
+            self._deadline = None
+            return
+        self._handler.on_refused(error, self._admission)
+        endpoint = self._admission.head.endpoint if self._admission is not None else None
+        body = error_body(error, endpoint)
+        self.transport.write(reply(error.status, error_fields(error), body, keep_alive=False))
+        self._drain()
+
+    def _drain(self) -> None:
+        """Close once the client has had time to read the reply."""
+        self._phase = Phase.DRAINING
+        self._deadline = self._clock.now() + _LINGER_SECONDS
+        self._raw_bytes = 0
+        self._ahead.clear()
+        if not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._resume_reading()
+
+
+def too_large(limit_bytes: int) -> RequestError:
+    """The body is larger than allowed."""
+    return RequestError(
+        f"The request body is larger than {limit_bytes} bytes.",
+        outcome=Outcome.REJECTED_TOO_LARGE,
+        code="body_too_large",
+    )
+
+
+def head_too_large(limit_bytes: int) -> RequestError:
+    """The header section is larger than allowed."""
+    return RequestError(
+        f"The request's header section is larger than {limit_bytes} bytes.",
+        outcome=Outcome.REJECTED_TOO_LARGE,
+        status=431,
+        code="headers_too_large",
+    )
+
+
+def _slow(part: str, limit_seconds: float) -> RequestError:
+    return InvalidRequest(
+        f"The request's {part} did not arrive within {limit_seconds:g} seconds.",
+        status=408,
+        code="request_timeout",
+    )

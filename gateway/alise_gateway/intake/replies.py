@@ -1,0 +1,99 @@
+"""Replies that the gateway makes itself: errors in OpenAI's shape, as bytes. Pure."""
+
+import msgspec
+
+from alise_core.errors import RequestError
+from alise_core.outcome import SPECS
+from alise_core.wire import headers as names
+from alise_core.wire.openai import ANTHROPIC_ENDPOINTS, Endpoint
+
+_REASONS = {
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    417: b"Expectation Failed",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def error_body(error: RequestError, endpoint: Endpoint | None) -> bytes:
+    """JSON of an error in the shape that the endpoint's clients parse."""
+    if endpoint in ANTHROPIC_ENDPOINTS:
+        kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+        return msgspec.json.encode(
+            {"type": "error", "error": {"type": kind, "message": error.message}}
+        )
+    spec = SPECS[error.outcome]
+    detail = {
+        "message": error.message,
+        "type": spec.error_type or "server_error",
+        "param": error.param,
+        "code": error.code or str(error.outcome),
+    }
+    return msgspec.json.encode({"error": detail})
+
+
+def error_fields(error: RequestError) -> list[tuple[bytes, bytes]]:
+    """Header fields that explain a dropped request and say when to come back."""
+    spec = SPECS[error.outcome]
+    fields: list[tuple[bytes, bytes]] = []
+    if spec.dropped:
+        fields.append((names.DROPPED_REASON, str(error.outcome).encode()))
+    if spec.retry_after and error.retry_after_seconds is not None:
+        fields.append((names.RETRY_AFTER, b"%d" % max(1, round(error.retry_after_seconds))))
+    if error.status == 401:  # noqa: PLR2004  RFC 9110 section 11.6.1 asks for it
+        fields.append((b"www-authenticate", b"Bearer"))
+    return fields
+
+
+def reply(
+    status: int,
+    fields: list[tuple[bytes, bytes]],
+    body: bytes,
+    *,
+    content_type: bytes = b"application/json",
+    keep_alive: bool,
+    head_only: bool = False,
+) -> bytes:
+    """A whole response.
+
+    Args:
+        status: HTTP status.
+        fields: Header fields besides content type, length and connection.
+        body: Its length is announced even where it is not sent (``head_only``, for HEAD).
+        content_type: Media type of the body.
+        keep_alive: Whether the connection stays open after it.
+        head_only: Leave the body out.
+    """
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"OK"))]
+    for name, value in fields:
+        lines += (name, b": ", value, b"\r\n")
+    lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (content_type, len(body)))
+    if not keep_alive:
+        lines.append(b"connection: close\r\n")
+    lines.append(b"\r\n")
+    if not head_only:
+        lines.append(body)
+    return b"".join(lines)

@@ -1,0 +1,380 @@
+"""How an answer travels on: as a stream of events, or as one body.
+
+Both hold back until they *commit*: a JSON answer until it is whole (or too large to hold), a
+stream until its first event shows that it is not a rejection in disguise (vLLM answers a full
+queue with HTTP 200 and an error event). A stream that breaks after that ends with an error
+event; a body that breaks is cut, so that its framing shows the loss.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from alise_gateway.domain.request import InferenceRequest
+from alise_gateway.proxy.body import LAST_CHUNK, BodyReader, chunk
+from alise_gateway.proxy.chunked import WholeChunks
+from alise_gateway.proxy.head import ResponseHead, reply_head
+from alise_gateway.proxy.sse import EventStream, error_event
+from alise_gateway.proxy.usage import NO_USAGE, Usage, body_usage, tail_usage
+
+_HOLD_BYTES = 256 * 1024
+_TAIL_BYTES = 8 * 1024
+_FIRST_ERROR_STATUS = 400
+_CHUNKED_FIELD = b"transfer-encoding: chunked\r\n"
+_CLOSE_FIELD = b"connection: close\r\n"
+_LOST = "The backend stopped answering in the middle of the stream; please retry the request."
+_LOST_CODE = "backend_lost_midstream"
+_DEFAULT_ERROR_STATUS = 502
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A backend's error answer that the client has not seen."""
+
+    status: int
+    body: bytes
+    retry_after: bytes | None = None
+
+
+class AnswerSink(Protocol):
+    """The client's side of a request."""
+
+    @property
+    def takes_chunks(self) -> bool:
+        """False for HTTP/1.0 clients: a body of unknown length ends by closing."""
+        ...
+
+    @property
+    def keeps_alive(self) -> bool:
+        """The client's connection stays open after the answer."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer, head and framing included."""
+        ...
+
+    def end(self, data: bytes, *, keep_alive: bool) -> None:
+        """Send the last bytes of the answer."""
+        ...
+
+    def cut(self) -> None:
+        """The answer cannot be completed and its framing cannot say so: close at once."""
+        ...
+
+
+class AnswerOwner(Protocol):
+    """The attempt that the answer belongs to."""
+
+    def commit(self) -> bytes:
+        """The answer starts to travel; gives the gateway's response fields."""
+        ...
+
+    def on_answered(self, *, reusable: bool) -> None:
+        """Complete, and given to the client."""
+        ...
+
+    def on_stream_error(self, *, reusable: bool) -> None:
+        """Complete, given to the client, and it said that it had failed."""
+        ...
+
+    def on_refused(self, answer: Answer, *, reusable: bool) -> None:
+        """An error that the client has not seen."""
+        ...
+
+    def on_truncated(self) -> None:
+        """Over before its end; the owner calls ``break_off``."""
+        ...
+
+
+class RelayedAnswer(Protocol):
+    """What an attempt does with either kind of answer."""
+
+    head: ResponseHead
+    reads: int
+    sent_bytes: int
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts the answer stated so far."""
+        ...
+
+    def on_head(self) -> None:
+        """The head is there; a body may follow or not."""
+        ...
+
+    def on_body(self, data: bytes) -> None:
+        """The next bytes as read; raises WireError where their framing is broken."""
+        ...
+
+    def on_connection_end(self) -> bool:
+        """The connection has ended; whether the answer is complete by that."""
+        ...
+
+    def break_off(self) -> None:
+        """Tell the client, in the way that is left, that the rest will not come."""
+        ...
+
+
+class StreamAnswer:
+    """A stream of server-sent events."""
+
+    __slots__ = (
+        "_aligned",
+        "_committed",
+        "_held",
+        "_owner",
+        "_reader",
+        "_request",
+        "_sink",
+        "_stream",
+        "_takes_chunks",
+        "head",
+        "reads",
+        "sent_bytes",
+    )
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        owner: AnswerOwner,
+        sink: AnswerSink,
+        request: InferenceRequest,
+        whole_chunks: WholeChunks,
+    ) -> None:
+        self.head = head
+        self.reads = 0
+        self.sent_bytes = 0
+        self._owner = owner
+        self._sink = sink
+        self._request = request
+        self._reader = BodyReader(head)
+        self._stream = EventStream(
+            request.endpoint, whole_chunks, withhold_usage=request.injects_usage
+        )
+        self._takes_chunks = sink.takes_chunks
+        self._committed = False
+        self._held = b""
+        self._aligned = False  # committed, chunked on both sides, and between two events
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts seen so far."""
+        return self._stream.usage
+
+    def on_head(self) -> None:
+        """A stream without a body is no stream."""
+        if self._reader.finished:
+            self._end()
+
+    def on_body(self, data: bytes) -> None:
+        """Forward whole events, untouched where nothing needs to be read or changed."""
+        self.reads += 1
+        if self._aligned and self._stream.may_pass(data):
+            self._sink.write(data)
+            self.sent_bytes += len(data)
+            return
+        out = self._stream.feed(self._reader.feed(data))
+        if self._committed:
+            self._forward(out)
+        else:
+            self._hold(out)
+
+    def on_connection_end(self) -> bool:
+        """Complete only where the connection's end is the body's end."""
+        if not self._reader.end_of_connection():
+            return False
+        self._end()
+        return True
+
+    def break_off(self) -> None:
+        """End the stream with an error event."""
+        event = error_event(self._request.endpoint, _LOST, _LOST_CODE)
+        self._finish_sink(event)
+
+    def _hold(self, out: bytes) -> None:
+        """Wait for the first event, then commit or hand the error back."""
+        self._held += out
+        if self._stream.error is not None:
+            self._refuse()
+        elif self._stream.started or len(self._held) > _HOLD_BYTES:
+            self._commit()
+        elif self._reader.finished:
+            self._end()
+
+    def _commit(self) -> None:
+        fields = self._owner.commit()
+        if self._takes_chunks:
+            fields += _CHUNKED_FIELD
+        if not (self._takes_chunks and self._sink.keeps_alive):
+            fields += _CLOSE_FIELD
+        self._committed = True
+        out, self._held = self._held, b""
+        self._forward(out, reply_head(self.head, fields))
+
+    def _forward(self, out: bytes, head: bytes = b"") -> None:
+        self.sent_bytes += len(out)
+        framed = head + (chunk(out) if self._takes_chunks else out)
+        if self._reader.finished:
+            self._end(framed)
+            return
+        if framed:
+            self._sink.write(framed)
+        self._aligned = (
+            self._takes_chunks and self._reader.between_chunks and self._stream.between_events
+        )
+
+    def _end(self, last: bytes = b"") -> None:
+        """The backend ended the body; was that the end of the stream?"""
+        if not self._committed or not self._stream.complete:
+            if last:
+                self._sink.write(last)
+            self._owner.on_truncated()
+            return
+        self._finish_sink(b"", last)
+        reusable = self.head.keep_alive
+        if self._stream.error is None:
+            self._owner.on_answered(reusable=reusable)
+        else:
+            self._owner.on_stream_error(reusable=reusable)
+
+    def _finish_sink(self, event: bytes, before: bytes = b"") -> None:
+        if self._takes_chunks:
+            self._sink.end(before + chunk(event) + LAST_CHUNK, keep_alive=self._sink.keeps_alive)
+        else:
+            self._sink.end(before + event, keep_alive=False)
+
+    def _refuse(self) -> None:
+        error = self._stream.error or b"{}"
+        status = _error_code(error)
+        self._owner.on_refused(Answer(status, b'{"error":' + error + b"}"), reusable=False)
+
+
+class BodyAnswer:
+    """An answer that is one body, JSON as a rule."""
+
+    __slots__ = (
+        "_committed",
+        "_held",
+        "_held_bytes",
+        "_owner",
+        "_reader",
+        "_sink",
+        "_tail",
+        "head",
+        "reads",
+        "sent_bytes",
+        "usage",
+    )
+
+    def __init__(self, head: ResponseHead, owner: AnswerOwner, sink: AnswerSink) -> None:
+        self.head = head
+        self.reads = 0
+        self.sent_bytes = 0
+        self.usage = NO_USAGE
+        self._owner = owner
+        self._sink = sink
+        self._reader = BodyReader(head)
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._tail = b""
+        self._committed = False
+
+    def on_head(self) -> None:
+        """The body may be empty."""
+        if self._reader.finished:
+            self._end()
+
+    def on_body(self, data: bytes) -> None:
+        """Hold the body, or forward it where it is too large for that."""
+        self.reads += 1
+        payload = self._reader.feed(data)
+        if self._committed:
+            self._forward(payload)
+            return
+        self._held.append(payload)
+        self._held_bytes += len(payload)
+        if self._reader.finished:
+            self._end()
+        elif self._held_bytes > _HOLD_BYTES and self.head.status < _FIRST_ERROR_STATUS:
+            self._commit_unfinished()
+
+    def on_connection_end(self) -> bool:
+        """Complete only where the connection's end is the body's end."""
+        if not self._reader.end_of_connection():
+            return False
+        self._end()
+        return True
+
+    def break_off(self) -> None:
+        """Nothing in a JSON body can say that it is broken; its framing must."""
+        self._sink.cut()
+
+    def _end(self) -> None:
+        reusable = self.head.keep_alive
+        body = b"".join(self._held)
+        if not self._committed:
+            if self.head.status >= _FIRST_ERROR_STATUS:
+                answer = Answer(self.head.status, body, self._field(b"retry-after"))
+                self._owner.on_refused(answer, reusable=reusable)
+                return
+            self._send_whole(body)
+        else:
+            self.usage = tail_usage(self._tail)
+            chunks = self._sink.takes_chunks
+            self._sink.end(
+                LAST_CHUNK if chunks else b"", keep_alive=chunks and self._sink.keeps_alive
+            )
+        self._owner.on_answered(reusable=reusable)
+
+    def _send_whole(self, body: bytes) -> None:
+        self.usage = body_usage(body)
+        self._committed = True
+        keep_alive = self._sink.keeps_alive
+        fields = self._owner.commit() + b"content-length: %d\r\n" % len(body)
+        if not keep_alive:
+            fields += _CLOSE_FIELD
+        self.sent_bytes = len(body)
+        self._sink.end(reply_head(self.head, fields) + body, keep_alive=keep_alive)
+
+    def _commit_unfinished(self) -> None:
+        self._committed = True
+        chunks = self._sink.takes_chunks
+        fields = self._owner.commit()
+        if chunks:
+            fields += _CHUNKED_FIELD
+        if not (chunks and self._sink.keeps_alive):
+            fields += _CLOSE_FIELD
+        self._sink.write(reply_head(self.head, fields))
+        held, self._held = b"".join(self._held), []
+        self._forward(held)
+
+    def _forward(self, payload: bytes) -> None:
+        """Pass on a large body; its last part is kept in view for the token counts."""
+        self.sent_bytes += len(payload)
+        self._tail = (self._tail + payload[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        framed = chunk(payload) if self._sink.takes_chunks else payload
+        if framed:
+            self._sink.write(framed)
+        if self._reader.finished:
+            self._end()
+
+    def _field(self, wanted: bytes) -> bytes | None:
+        for name, value in self.head.fields:
+            if name == wanted:
+                return value
+        return None
+
+
+class _ErrorCode(msgspec.Struct):
+    code: int | str | None = None
+
+
+def _error_code(error: bytes) -> int:
+    """HTTP status that an error event stands for; vLLM puts it in ``code``."""
+    try:
+        code = msgspec.json.decode(error, type=_ErrorCode).code
+    except msgspec.DecodeError:
+        return _DEFAULT_ERROR_STATUS
+    is_status = isinstance(code, int) and _FIRST_ERROR_STATUS <= code < 600  # noqa: PLR2004
+    return code if is_status and isinstance(code, int) else _DEFAULT_ERROR_STATUS

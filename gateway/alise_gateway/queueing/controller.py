@@ -1,0 +1,101 @@
+"""The queue's single owner: feeds events to the state and performs its effects.
+
+Runs on the event loop without a task of its own: an event is handled where it happens, so an
+unsaturated gateway dispatches in the same step that parsed the request. Effects may cause new
+events (a backend that refuses the connection at once); those are handled after the present
+ones, never inside them.
+"""
+
+import random
+from collections import deque
+
+from alise_core.clock import Clock
+from alise_gateway.queueing.events import (
+    Arrived,
+    BackendsChanged,
+    Cancelled,
+    Dispatch,
+    Effect,
+    Event,
+    Finished,
+    Returned,
+    ShutDown,
+    Ticked,
+    Ticket,
+)
+from alise_gateway.queueing.state import QueueState
+
+_JITTER = 0.25
+"""Clients told to come back at the same time come back over this share of it more."""
+
+
+class QueueController:
+    """See the module."""
+
+    def __init__(self, state: QueueState, clock: Clock, jitter: random.Random) -> None:
+        self._state = state
+        self._clock = clock
+        self._jitter = jitter
+        self._events: deque[Event] = deque()
+        self._busy = False
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a backend."""
+        return self._state.waiting
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on backends."""
+        return self._state.in_flight
+
+    def submit(self, ticket: Ticket) -> None:
+        """A new request."""
+        self._post(Arrived(ticket))
+
+    def give_back(self, ticket: Ticket) -> None:
+        """A dispatched request that needs another backend."""
+        self._post(Returned(ticket))
+
+    def cancel(self, ticket: Ticket) -> None:
+        """A waiting request whose client left."""
+        self._post(Cancelled(ticket))
+
+    def finish(self, ticket: Ticket) -> None:
+        """A dispatched request that is over."""
+        self._post(Finished(ticket))
+
+    def backends_changed(self) -> None:
+        """Discovery has news."""
+        self._post(BackendsChanged())
+
+    def tick(self) -> None:
+        """Called a few times a second."""
+        self._post(Ticked())
+
+    def shut_down(self) -> None:
+        """The drain time is over: refuse whoever still waits."""
+        self._post(ShutDown())
+
+    def check(self) -> None:
+        """Assert the state's invariants; for tests."""
+        self._state.check()
+
+    def _post(self, event: Event) -> None:
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                for effect in self._state.handle(self._events.popleft(), self._clock.now()):
+                    self._perform(effect)
+        finally:
+            self._busy = False
+
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, Dispatch):
+            effect.ticket.listener.on_dispatched(effect.backend)
+            return
+        seconds = effect.retry_after_seconds * (1 + _JITTER * self._jitter.random())
+        effect.ticket.listener.on_dropped(effect.outcome, seconds)
