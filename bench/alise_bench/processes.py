@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -90,7 +90,6 @@ def running(
     log_folder: Path,
     *,
     cpus: AbstractSet[int] | None = None,
-    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Child]:
     """Start a child for the time of the block.
 
@@ -99,11 +98,10 @@ def running(
         command: Program and arguments.
         log_folder: An existing folder.
         cpus: CPUs that the child and everything it starts may use; ``None`` for no limit.
-        environment: The whole environment; ``None`` inherits.
     """
     log = log_folder / f"{name}.log"
     with log.open("ab") as sink:
-        child = Child(name, _spawn(command, sink.fileno(), cpus, environment), log)
+        child = Child(name, _spawn(command, sink.fileno(), cpus), log)
     try:
         yield child
     finally:
@@ -154,7 +152,6 @@ def _spawn(
     command: Sequence[str],
     sink: int,
     cpus: AbstractSet[int] | None,
-    environment: Mapping[str, str] | None,
 ) -> "subprocess.Popen[bytes]":
     # A child inherits the CPUs of the thread that starts it; set before it runs, so that
     # programs which count their CPUs at start count these.
@@ -167,7 +164,6 @@ def _spawn(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
-            env=dict(environment) if environment is not None else None,
             start_new_session=True,
         )
     except OSError as error:

@@ -6,6 +6,7 @@ takes its schedstat with it, so the sum is checked against ``utime + stime`` of 
 which keeps ended threads but counts in ticks of 10 ms: where the ticks say more, they are used.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,6 @@ class TreeUsage:
         cpu_seconds: On a CPU, by schedstat, of the threads alive now.
         wait_seconds: Runnable, waiting for a CPU.
         tick_seconds: ``utime + stime``, ended threads included.
-        rss_bytes: Resident memory of all processes now (shared pages count in each).
         processes: Processes in the tree.
         threads: Threads in the tree.
     """
@@ -33,7 +33,6 @@ class TreeUsage:
     cpu_seconds: float
     wait_seconds: float
     tick_seconds: float
-    rss_bytes: int
     processes: int
     threads: int
 
@@ -48,20 +47,24 @@ def cpu_between(before: TreeUsage, after: TreeUsage) -> float:
 def read_tree(pid: int, proc: Path = _PROC) -> TreeUsage:
     """Read one process and all its descendants; zeros when it is gone."""
     cpu = wait = ticks = 0.0
-    rss = threads = 0
+    threads = 0
     members = tree_pids(pid, proc)
     for member in members:
         ticks += _ticks(proc / str(member))
-        rss += _rss(proc / str(member))
         for task in _tasks(proc / str(member)):
             on_cpu, waiting = _schedstat(task)
             cpu, wait, threads = cpu + on_cpu, wait + waiting, threads + 1
-    return TreeUsage(cpu, wait, ticks, rss, len(members), threads)
+    return TreeUsage(cpu, wait, ticks, len(members), threads)
 
 
-def rss_bytes(pid: int, proc: Path = _PROC) -> int:
-    """Resident memory of a process tree: the cheap part of :func:`read_tree`."""
-    return sum(_rss(proc / str(member)) for member in tree_pids(pid, proc))
+def rss_bytes(pids: Iterable[int], proc: Path = _PROC) -> int:
+    """Resident memory of some processes now."""
+    return sum(_memory(proc / str(pid), "VmRSS:") for pid in pids)
+
+
+def peak_rss_bytes(pids: Iterable[int], proc: Path = _PROC) -> int:
+    """The sum of the highest resident memory that each process ever had."""
+    return sum(_memory(proc / str(pid), "VmHWM:") for pid in pids)
 
 
 def tree_pids(pid: int, proc: Path = _PROC) -> list[int]:
@@ -93,13 +96,13 @@ def _ticks(process: Path) -> float:
     return (int(stat[_STAT_UTIME]) + int(stat[_STAT_STIME])) * _TICK_SECONDS if stat else 0.0
 
 
-def _rss(process: Path) -> int:
+def _memory(process: Path, field: str) -> int:
     try:
         text = (process / "status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
     for line in text.splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(field):
             return int(line.split()[1]) * 1_024
     return 0
 
