@@ -1,0 +1,1 @@
+"""The HTTP shapes of the simulated engine: bodies in, replies and stream events out. No I/O."""

@@ -1,0 +1,117 @@
+"""Request bodies of the inference endpoints, as far as the simulator reads them.
+
+Unknown fields are accepted and ignored, as vLLM does. Types follow vLLM's protocol models.
+"""
+
+import json
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alise_bench.sim.api.errors import ApiError, malformed
+
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = None
+    stream: bool | None = False
+    seed: Int64 | None = None
+    priority: Int64 = 0
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    n: int | None = 1
+    stop: str | list[str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+class StreamOptions(BaseModel):
+    """``stream_options``."""
+
+    include_usage: bool | None = True
+    continuous_usage_stats: bool | None = False
+
+
+class ChatBody(_Body):
+    """``POST /v1/chat/completions``."""
+
+    messages: list[dict[str, Any]]
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+
+
+class CompletionBody(_Body):
+    """``POST /v1/completions``."""
+
+    prompt: str | list[int] | list[list[int]] | list[str] | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = 16
+    echo: bool | None = False
+
+
+class ResponsesBody(_Body):
+    """``POST /v1/responses``."""
+
+    input: str | list[dict[str, Any]]
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+
+
+class MessagesBody(_Body):
+    """``POST /v1/messages``."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    max_tokens: int
+    system: str | list[dict[str, Any]] | None = None
+    stop_sequences: list[str] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
+
+
+class EmbeddingsBody(BaseModel):
+    """``POST /v1/embeddings``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = None
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: str = "float"
+    dimensions: int | None = None
+
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def parse(schema: type[B], raw: bytes, content_type: str) -> B:
+    """Validate a body.
+
+    Raises:
+        ApiError: 400 in vLLM's shape, for a wrong content type, broken JSON or wrong fields.
+    """
+    if content_type.split(";", maxsplit=1)[0].strip().lower() != "application/json":
+        raise ApiError(
+            400,
+            "Unsupported Media Type: Only 'application/json' is allowed",
+            kind="Bad Request",
+        )
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        position = getattr(error, "pos", 0)
+        raise malformed(
+            [{"type": "json_invalid", "loc": ("body", position), "msg": "JSON decode error"}]
+        ) from error
+    try:
+        return schema.model_validate(document)
+    except ValidationError as error:
+        findings = error.errors(include_url=False, include_context=False, include_input=False)
+        raise malformed(
+            [{**finding, "loc": ("body", *finding["loc"])} for finding in findings]
+        ) from error

@@ -1,0 +1,87 @@
+"""Replies of ``/v1/completions`` as vLLM 0.32 writes them."""
+
+from typing import Any
+
+from alise_bench.sim.api.generation import Generation
+from alise_bench.sim.api.rendering import (
+    DONE,
+    Totals,
+    encode_json,
+    openai_usage,
+    quoted,
+    sse,
+)
+from alise_bench.sim.engine import Gain
+
+
+class CompletionRenderer:
+    """Writes one text completion."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+        self._head = {
+            "id": generation.reply_id,
+            "object": "text_completion",
+            "created": generation.created,
+            "model": generation.model,
+        }
+        self._prefix = b"data: " + encode_json(self._head)[:-1] + b',"choices":[{"index":'
+
+    def opening(self) -> bytes:
+        """Nothing precedes the first token."""
+        return b""
+
+    def first(self) -> bytes:
+        """A text completion has no role."""
+        return b""
+
+    def gain(self, gain: Gain, completed: int) -> bytes:
+        """One event with the new text."""
+        output = self._generation.outputs[gain.choice]
+        reason = stop = b"null"
+        if gain.finish is not None:
+            reason, stop = quoted(gain.finish.value), encode_json(output.stop_reason)
+        usage = b"null"
+        if self._generation.continuous_usage:
+            usage = encode_json(openai_usage(Totals(self._generation.prompt_tokens, completed)))
+        return (
+            b'%b%d,"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":%b,'
+            b'"prompt_token_ids":null,"token_ids":null}],"usage":%b}\n\n'
+        ) % (
+            self._prefix,
+            gain.choice,
+            quoted(output.text(gain.start, gain.count)),
+            reason,
+            stop,
+            usage,
+        )
+
+    def ending(self, totals: Totals) -> bytes:
+        """The usage event, if asked for, and the end mark."""
+        if not self._generation.include_usage:
+            return DONE
+        return sse({**self._head, "choices": [], "usage": openai_usage(totals)}) + DONE
+
+    def whole(self, totals: Totals) -> dict[str, Any]:
+        """The ``text_completion`` object."""
+        choices = [
+            {
+                "index": index,
+                "text": output.whole,
+                "logprobs": None,
+                "finish_reason": output.finish.value,
+                "stop_reason": output.stop_reason,
+                "token_ids": None,
+                "prompt_logprobs": None,
+                "prompt_token_ids": None,
+            }
+            for index, output in enumerate(self._generation.outputs)
+        ]
+        return {
+            **self._head,
+            "choices": choices,
+            "service_tier": None,
+            "system_fingerprint": None,
+            "usage": {**openai_usage(totals), "prompt_tokens_details": None},
+            "kv_transfer_params": None,
+        }

@@ -1,0 +1,78 @@
+"""Errors as vLLM words and shapes them.
+
+Source: vLLM ``entrypoints/openai`` error handlers and ``entrypoints/anthropic`` (version 0.32).
+"""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from alise_core.wire.openai import ANTHROPIC_ENDPOINTS, Endpoint
+
+_TYPES = {
+    400: "BadRequestError",
+    404: "NotFoundError",
+    500: "InternalServerError",
+    501: "NotImplementedError",
+    503: "ServiceUnavailableError",
+}
+
+
+class ApiError(Exception):
+    """Ends a request with an error body.
+
+    Attributes:
+        status: HTTP status, repeated as ``code`` in the body.
+        kind: ``error.type``; derived from the status unless given.
+        param: The field at fault.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, kind: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.kind = kind or _TYPES.get(status) or HTTPStatus(status).phrase
+
+    def body(self, endpoint: Endpoint | None = None) -> dict[str, Any]:
+        """The JSON body in the shape of the endpoint's API."""
+        if endpoint in ANTHROPIC_ENDPOINTS:
+            return {"type": "error", "error": {"type": self.kind, "message": self.message}}
+        error = {
+            "message": self.message,
+            "type": self.kind,
+            "param": self.param,
+            "code": self.status,
+        }
+        return {"error": error}
+
+    def event(self, endpoint: Endpoint) -> bytes:
+        """The stream events that replace a reply once the status line is sent."""
+        data = json.dumps(self.body(endpoint))
+        if endpoint in ANTHROPIC_ENDPOINTS:
+            return f"event: error\ndata: {data}\n\n".encode()
+        return f"data: {data}\n\ndata: [DONE]\n\n".encode()
+
+
+def malformed(details: list[dict[str, Any]]) -> ApiError:
+    """A body that the schema refuses: vLLM reports the validator's findings as text."""
+    return ApiError(400, str(details), kind=HTTPStatus.BAD_REQUEST.phrase)
+
+
+def unknown_model(name: str) -> ApiError:
+    """The model is not served here."""
+    return ApiError(404, f"The model `{name}` does not exist.", param="model")
+
+
+def too_long(limit: int, prompt: int, output: int) -> ApiError:
+    """Prompt plus requested output exceed the context length; token counts."""
+    return ApiError(
+        400,
+        f"This model's maximum context length is {limit} tokens. However, you requested {output} "
+        f"output tokens and your prompt contains {prompt} input tokens, for a total of "
+        f"{prompt + output} tokens. Please reduce the length of the input prompt or the number "
+        "of requested output tokens.",
+        param="input_tokens",
+    )

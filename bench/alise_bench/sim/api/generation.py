@@ -1,0 +1,308 @@
+"""A validated request as the engine needs it: prompts, outputs, ids and reply options.
+
+In: a parsed body of any generating endpoint. Out: a ``Generation``. Decides output lengths,
+tool calls and context-length errors; refuses what vLLM refuses, in its shape. Next: the engine
+runs ``sequences`` and a renderer of ``alise_bench.sim.api`` writes the reply.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from alise_bench.sim.api.bodies import ChatBody, CompletionBody, MessagesBody, ResponsesBody
+from alise_bench.sim.api.errors import ApiError, too_long
+from alise_bench.sim.api.outputs import Output, as_tool_call, chooses_tool, plain, with_stop
+from alise_bench.sim.lengths import Lengths, conversation_key, prompt_key
+from alise_bench.sim.sequence import SequenceRequest
+from alise_bench.sim.text import encode, sampler, seed_of
+from alise_core.wire.openai import Endpoint
+
+ID_PREFIX = {
+    Endpoint.CHAT_COMPLETIONS: "chatcmpl-",
+    Endpoint.COMPLETIONS: "cmpl-",
+    Endpoint.RESPONSES: "resp_",
+    Endpoint.MESSAGES: "chatcmpl-",
+    Endpoint.EMBEDDINGS: "embd-",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What intake needs to know of the engine."""
+
+    lengths: Lengths
+    max_model_len: int
+    seed: int = 0
+    tool_call_share: float = 0.5
+    """Share of requests with tools under ``auto`` that call one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request, ready to run."""
+
+    endpoint: Endpoint
+    reply_id: str
+    model: str
+    created: int
+    prompts: tuple[tuple[int, ...], ...]
+    outputs: tuple[Output, ...]
+    """Choices: ``n`` for each prompt, in order."""
+    priority: int = 0
+    stream: bool = False
+    include_usage: bool = False
+    continuous_usage: bool = False
+    echo: dict[str, Any] = field(default_factory=dict)
+    """Request fields that the reply repeats."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts; each counts once, however many choices it has."""
+        return sum(map(len, self.prompts))
+
+    def sequences(self) -> list[SequenceRequest]:
+        """One engine request per choice, named as vLLM names them."""
+        per_prompt = len(self.outputs) // len(self.prompts)
+        named = self.endpoint is Endpoint.COMPLETIONS or len(self.outputs) > 1
+        return [
+            SequenceRequest(
+                request_id=f"{self.reply_id}-{index}" if named else self.reply_id,
+                prompt=self.prompts[index // per_prompt],
+                output_tokens=output.tokens,
+                finish=output.finish,
+                priority=self.priority,
+                sample=sampler(output.seed),
+            )
+            for index, output in enumerate(self.outputs)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the transport knows of a request before its body."""
+
+    request_id: str
+    model: str
+    created: int
+    priority: int | None = None
+    """From the header; overrides the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The common part of all bodies."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    keys: tuple[tuple[str, ...], ...]
+    """Replay keys of each prompt."""
+    max_tokens: int | None
+    stops: list[str]
+    tools: list[dict[str, Any]]
+    tool_choice: object
+
+
+Generating = ChatBody | CompletionBody | ResponsesBody | MessagesBody
+
+
+def prepare(body: Generating, identity: Identity, options: Options) -> Generation:
+    """Turn a body into a generation.
+
+    Raises:
+        ApiError: The request is one that vLLM refuses with 400.
+    """
+    wanted = _wanted(body)
+    _validate(body, wanted)
+    outputs = [
+        _output(body, wanted, prompt, choice, options)
+        for prompt in range(len(wanted.prompts))
+        for choice in range(body.n or 1)
+    ]
+    endpoint = _ENDPOINTS[type(body)]
+    stream_options = getattr(body, "stream_options", None)
+    priority = body.priority if identity.priority is None else identity.priority
+    if not -(2**63) <= priority < 2**63:
+        raise ApiError(500, "int too big to convert")
+    return Generation(
+        endpoint=endpoint,
+        reply_id=ID_PREFIX[endpoint] + identity.request_id,
+        model=identity.model,
+        created=identity.created,
+        prompts=wanted.prompts,
+        outputs=tuple(outputs),
+        priority=priority,
+        stream=bool(body.stream),
+        include_usage=bool(stream_options and stream_options.include_usage),
+        continuous_usage=bool(
+            stream_options
+            and stream_options.include_usage
+            and stream_options.continuous_usage_stats
+        ),
+        echo=_echo(body),
+    )
+
+
+_ENDPOINTS: dict[type, Endpoint] = {
+    ChatBody: Endpoint.CHAT_COMPLETIONS,
+    CompletionBody: Endpoint.COMPLETIONS,
+    ResponsesBody: Endpoint.RESPONSES,
+    MessagesBody: Endpoint.MESSAGES,
+}
+
+
+def _wanted(body: Generating) -> _Wanted:
+    if isinstance(body, CompletionBody):
+        prompts, keys = _completion_prompts(body.prompt)
+        return _Wanted(prompts, keys, body.max_tokens, _stops(body.stop), [], None)
+    if isinstance(body, ResponsesBody):
+        items = (
+            [{"role": "user", "content": body.input}]
+            if isinstance(body.input, str)
+            else (body.input)
+        )
+        messages = _messages(items, body.instructions)
+        limit, stops = body.max_output_tokens, _stops(body.stop)
+        return _chat_wanted(messages, limit, stops, [], None)
+    if isinstance(body, MessagesBody):
+        messages = _messages(body.messages, _content_text(body.system))
+        return _chat_wanted(
+            messages,
+            body.max_tokens,
+            body.stop_sequences or [],
+            body.tools or [],
+            _anthropic_tool_choice(body.tool_choice),
+        )
+    limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    return _chat_wanted(
+        _messages(body.messages, None), limit, _stops(body.stop), body.tools or [], body.tool_choice
+    )
+
+
+def _chat_wanted(
+    messages: list[tuple[str, str]],
+    max_tokens: int | None,
+    stops: list[str],
+    tools: list[dict[str, Any]],
+    tool_choice: object,
+) -> _Wanted:
+    if not messages:
+        raise ApiError(400, "messages must contain at least one item", param="messages")
+    rendered = "".join(f"<|{role}|>\n{text}\n" for role, text in messages)
+    users = [text for role, text in messages if role == "user"]
+    keys = (conversation_key(messages), prompt_key(users[-1] if users else messages[-1][1]))
+    prompt = encode(f"{rendered}<|assistant|>\n")
+    return _Wanted((prompt,), (keys,), max_tokens, stops, tools, tool_choice)
+
+
+def _messages(items: Iterable[dict[str, Any]], system: str | None) -> list[tuple[str, str]]:
+    messages = [] if not system else [("system", system)]
+    for item in items:
+        role = item.get("role", "user")
+        if not isinstance(role, str):
+            raise ApiError(400, "role must be a string", param="messages")
+        messages.append((role, _content_text(item.get("content")) or ""))
+    return messages
+
+
+def _content_text(content: object) -> str | None:
+    if content is None or isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise ApiError(400, "content must be a string or a list of parts", param="messages")
+    texts = (part.get("text", "") if isinstance(part, dict) else part for part in content)
+    return "".join(str(text) for text in texts)
+
+
+def _completion_prompts(
+    prompt: str | list[int] | list[list[int]] | list[str] | None,
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], ...]]:
+    if not prompt:
+        raise ApiError(400, "Either prompt or prompt_embeds must be provided and non-empty.")
+    items: list[Any] = [prompt]
+    if isinstance(prompt, list) and not isinstance(prompt[0], int):
+        items = list(prompt)
+    ids = [encode(item) if isinstance(item, str) else tuple(item) for item in items]
+    keys = [(prompt_key(item),) if isinstance(item, str) else () for item in items]
+    if not all(ids):
+        raise ApiError(400, "The decoder prompt cannot be empty", param="prompt")
+    return tuple(ids), tuple(keys)
+
+
+def _stops(stop: str | list[str] | None) -> list[str]:
+    stops = [stop] if isinstance(stop, str) else stop or []
+    return [text for text in stops if text]
+
+
+def _anthropic_tool_choice(choice: dict[str, Any] | None) -> object:
+    kinds: dict[object, object] = {"auto": "auto", "any": "required", "none": "none"}
+    if choice is None:
+        return None
+    return (
+        {"name": choice.get("name")}
+        if choice.get("type") == "tool"
+        else (kinds.get(choice.get("type")))
+    )
+
+
+def _validate(body: Generating, wanted: _Wanted) -> None:
+    if body.n is not None and body.n < 1:
+        raise ApiError(400, f"n must be at least 1, got {body.n}.", param="n")
+    if wanted.max_tokens is not None and wanted.max_tokens < 1:
+        raise ApiError(
+            400, f"max_tokens must be at least 1, got {wanted.max_tokens}.", param="max_tokens"
+        )
+    if body.min_tokens < 0 or body.min_tokens > (wanted.max_tokens or body.min_tokens):
+        raise ApiError(
+            400,
+            f"min_tokens must be between 0 and max_tokens, got {body.min_tokens}.",
+            param="min_tokens",
+        )
+    if body.temperature is not None and body.temperature < 0:
+        raise ApiError(
+            400,
+            f"temperature must be non-negative, got {body.temperature}.",
+            param="temperature",
+        )
+    if getattr(body, "stream_options", None) is not None and not body.stream:
+        raise ApiError(
+            400, "Stream options can only be defined when `stream=True`.", kind="Bad Request"
+        )
+
+
+def _output(
+    body: Generating, wanted: _Wanted, prompt: int, choice: int, options: Options
+) -> Output:
+    tokens = wanted.prompts[prompt]
+    limit = _limit(wanted, len(tokens), options)
+    seed = seed_of(options.seed, body.seed, hash(tokens), choice)
+    natural = limit if body.ignore_eos else options.lengths.natural(wanted.keys[prompt], seed)
+    output = plain(seed, natural, limit, body.min_tokens)
+    try:
+        function = chooses_tool(wanted.tools, wanted.tool_choice, seed, options.tool_call_share)
+    except LookupError as error:
+        raise ApiError(
+            400, "tool_choice names a function that is not in tools", param="tool_choice"
+        ) from error
+    if function is not None:
+        return as_tool_call(output, function)
+    if wanted.stops:
+        return with_stop(output, wanted.stops, body.min_tokens)
+    return output
+
+
+def _limit(wanted: _Wanted, prompt_tokens: int, options: Options) -> int:
+    room = options.max_model_len - prompt_tokens
+    requested = wanted.max_tokens
+    if room < 1 or (requested is not None and requested > room):
+        raise too_long(options.max_model_len, prompt_tokens, requested or 1)
+    return room if requested is None else requested
+
+
+def _echo(body: Generating) -> dict[str, Any]:
+    if isinstance(body, ResponsesBody):
+        return {
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+            "temperature": 1.0 if body.temperature is None else body.temperature,
+            "top_p": 1.0 if body.top_p is None else body.top_p,
+        }
+    return {}
