@@ -1,0 +1,1 @@
+"""Bundled data: real prompts with the output lengths that real models gave them."""
