@@ -6,13 +6,12 @@ there is something to write hands the buffer to the sink at least every 100 ms. 
 text is cut and escaped. A sink that does not keep up costs lines, which are counted, never time.
 """
 
-import asyncio
 import io
 import os
 import select
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 import msgspec
 
@@ -60,6 +59,22 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     event: str = "request"
 
 
+class Timer(Protocol):
+    """A callback that waits for its time."""
+
+    def cancel(self) -> None:
+        """It shall not run."""
+        ...
+
+
+class Timers(Protocol):
+    """What the log needs of an event loop."""
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer:
+        """Run ``callback`` once, ``delay`` seconds from now."""
+        ...
+
+
 class AccessLog:
     """The request log of one process; used on its event loop only.
 
@@ -67,7 +82,7 @@ class AccessLog:
         stream: Binary sink. One with a file descriptor is written to directly, past the
             stream's own buffer.
         clock: Bounds the wait of ``close``.
-        loop: Runs the flush timer.
+        loop: The event loop; runs the flush timer.
         on_dropped: Told how many lines were lost.
     """
 
@@ -75,7 +90,7 @@ class AccessLog:
         self,
         stream: BinaryIO,
         clock: Clock,
-        loop: asyncio.AbstractEventLoop,
+        loop: Timers,
         on_dropped: Callable[[int], None],
     ) -> None:
         self._sink = _sink_of(stream)
@@ -85,7 +100,7 @@ class AccessLog:
         self._encode_into = msgspec.json.Encoder().encode_into
         self._buffer = bytearray()
         self._flush_at = _FLUSH_BYTES
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def write(self, record: RequestRecord) -> None:
         """Add one line; it reaches the sink within 100 ms if the sink takes it."""

@@ -14,26 +14,6 @@ UNKNOWN: Final = "unknown"
 _SHOWN_CHARS: Final = 128
 
 
-class FailureKind(StrEnum):
-    """How an attempt on a backend failed; also the reason of the retry that follows it."""
-
-    CONNECT = "connect"
-    """Refused, unreachable, or no connection within the connect timeout."""
-    LOST = "lost"
-    """The connection ended before the first byte of the answer."""
-    LOST_MIDSTREAM = "lost_midstream"
-    TIMEOUT = "timeout"
-    """Connected, but no byte within the first-byte, idle or total timeout."""
-    PROTOCOL = "protocol"
-    """Bytes that HTTP or SSE does not allow."""
-    STATUS = "status"
-    """A 5xx status."""
-    ERROR_EVENT = "error_event"
-    """Status 200 whose first SSE event is an error."""
-    OVERLOADED = "overloaded"
-    """The backend refused for lack of room (503, or its SSE form)."""
-
-
 class BackendState(StrEnum):
     """One word per backend: probing and breaker together."""
 

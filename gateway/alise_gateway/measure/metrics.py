@@ -17,13 +17,13 @@ from alise_core.record import RequestRecord
 from alise_core.wire.openai import Endpoint
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.breaker import BreakerState
+from alise_gateway.domain.failure import FailureKind
 from alise_gateway.measure.gauges import PREFIX, Gauges, GaugeSnapshot
 from alise_gateway.measure.labels import (
     OTHER,
     UNKNOWN,
     CappedLabel,
     ConfigSource,
-    FailureKind,
     Success,
 )
 from alise_gateway.measure.series import Counters, Histograms

@@ -185,4 +185,6 @@ def _marks(record: RequestRecord) -> Iterator[tuple[str, float]]:
 
 
 def _unix_ns(record: RequestRecord, mark: float) -> int:
-    return int((record.arrival_unix + mark - record.arrival) * _NANOSECONDS)
+    # Added as integers: a double holds the epoch to about 200 ns only.
+    since_arrival = int((mark - record.arrival) * _NANOSECONDS)
+    return int(record.arrival_unix * _NANOSECONDS) + since_arrival

@@ -1,0 +1,74 @@
+"""A gateway as the control endpoints see it."""
+
+from alise_gateway.control.view import BackendStatus, ModelCard, QueueStatus, Readiness
+from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.breaker import BreakerState
+
+
+class FakeControlView:
+    """Implements ``alise_gateway.control.view.ControlView``.
+
+    Args:
+        broken: Every call raises, as a bug would.
+    """
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.broken = broken
+        self.ready = Readiness(ready=True)
+        self.draining = False
+        self.accepted: list[str | None] = []
+
+    def readiness(self) -> Readiness:
+        self._maybe_fail()
+        return Readiness(False, ("draining",)) if self.draining else self.ready
+
+    def models(self) -> list[ModelCard]:
+        self._maybe_fail()
+        return [
+            ModelCard("meta-llama/Llama-3.1-8B", 1_750_000_000, "vllm", 131_072),
+            ModelCard("small", 0, "vllm"),
+        ]
+
+    def backends(self) -> list[BackendStatus]:
+        self._maybe_fail()
+        return [
+            BackendStatus(
+                name="10.0.0.1:8000",
+                url="http://10.0.0.1:8000",
+                probe=ProbeState.HEALTHY,
+                breaker=BreakerState.CLOSED,
+                usable=True,
+                in_flight=3,
+                max_in_flight=256,
+                models=("small",),
+            ),
+            BackendStatus(
+                name="10.0.0.2:8000",
+                url="http://10.0.0.2:8000",
+                probe=ProbeState.UNHEALTHY,
+                breaker=BreakerState.OPEN,
+                usable=False,
+                in_flight=0,
+                max_in_flight=256,
+                probe_error="connection refused",
+            ),
+        ]
+
+    def queue(self) -> QueueStatus:
+        self._maybe_fail()
+        return QueueStatus(
+            waiting=2, max_waiting=100, in_flight=3, oldest_wait_seconds=1.5, draining=self.draining
+        )
+
+    def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
+        self._maybe_fail()
+        self.accepted.append(accept)
+        return b"a 1.0\n", "text/plain; version=0.0.4; charset=utf-8"
+
+    def start_drain(self) -> None:
+        self._maybe_fail()
+        self.draining = True
+
+    def _maybe_fail(self) -> None:
+        if self.broken:
+            raise RuntimeError("internal detail")
