@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alise_core.wire.engine_metrics import REQUESTS_RUNNING, REQUESTS_WAITING
 from running.process import ServerProcess, free_port
+from running.scrape import Samples, scrape
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "tiny"
@@ -40,6 +42,15 @@ class VllmServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def busy(self) -> float:
+        """Requests that it runs or keeps waiting."""
+        samples = self.metrics()
+        return samples.sum(REQUESTS_RUNNING) + samples.sum(REQUESTS_WAITING)
+
+    def metrics(self) -> Samples:
+        return scrape(f"{self.url}/metrics")
 
     def wait_until_ready(self) -> "VllmServer":
         self.process.wait_until_answers(f"{self.url}/health", START_SECONDS)

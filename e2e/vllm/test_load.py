@@ -1,0 +1,95 @@
+"""Many requests at once: counts stay exact, refusals stay clean, nothing runs for nobody."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from alise_core.wire.engine_metrics import ADMISSION_REJECTIONS
+from running.gateway import GatewayServer
+from running.scrape import eventually
+from running.vllm import MODEL, VllmServer
+
+OUTPUT_TOKENS = "alise_gateway_output_tokens_total"
+LONG = 3_000
+Engines = tuple[VllmServer, VllmServer]
+
+
+def body(tokens: int, *, stream: bool) -> dict[str, Any]:
+    return {
+        "model": MODEL,
+        "prompt": "import os",
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "stream": stream,
+    }
+
+
+async def test_concurrent_requests_are_spread_and_counted_exactly(
+    gateway: GatewayServer, engines: Engines
+) -> None:
+    before = gateway.metrics().sum(OUTPUT_TOKENS)
+    sizes = [5 + number for number in range(20)]
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=120) as client:
+        replies = await asyncio.gather(
+            *(
+                client.post("/v1/completions", json=body(size, stream=bool(size % 2)))
+                for size in sizes
+            )
+        )
+
+    assert [reply.status_code for reply in replies] == [200] * len(sizes)
+    assert len({reply.headers["x-alise-backend"] for reply in replies}) == len(engines)
+    streams = [reply for reply, size in zip(replies, sizes, strict=True) if size % 2]
+    assert [reply.text.endswith("data: [DONE]\n\n") for reply in streams] == [True] * len(streams)
+    eventually(
+        lambda: gateway.metrics().sum(OUTPUT_TOKENS) - before == sum(sizes),
+        5,
+        "every output token is counted, and no other",
+    )
+
+
+async def test_engine_that_refuses_becomes_a_clean_answer(
+    gateway: GatewayServer, engines: Engines
+) -> None:
+    before = [engine.metrics().sum(ADMISSION_REJECTIONS) for engine in engines]
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=120, limits=limits) as client:
+        replies = await asyncio.gather(
+            *(client.post("/v1/completions", json=body(200, stream=True)) for _ in range(90))
+        )
+
+    after = [engine.metrics().sum(ADMISSION_REJECTIONS) for engine in engines]
+    assert sum(after) > sum(before), "no engine refused anything: the scenario proves nothing"
+    served = [reply for reply in replies if reply.status_code == 200]
+    refused = [reply for reply in replies if reply.status_code != 200]
+    assert served
+    assert [reply.text for reply in served if '"error"' in reply.text] == []
+    assert [reply.text for reply in served if not reply.text.endswith("[DONE]\n\n")] == []
+    assert {reply.status_code for reply in refused} <= {429, 503}
+    for reply in refused:
+        error = reply.json()["error"]
+        assert error["message"]
+        assert set(error) >= {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_client_that_leaves_frees_the_engine(
+    gateway: GatewayServer, engines: Engines, stream: bool
+) -> None:
+    with httpx.Client(base_url=gateway.url, timeout=120) as client:
+        if stream:
+            with client.stream("POST", "/v1/completions", json=body(LONG, stream=True)) as reply:
+                assert next(reply.iter_lines()).startswith("data: ")
+                assert sum(engine.busy for engine in engines) == 1
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post("/v1/completions", json=body(LONG, stream=False), timeout=1)
+
+    eventually(lambda: sum(engine.busy for engine in engines) == 0, 5, "the engines are idle")
+    eventually(
+        lambda: gateway.finished_requests()[-1]["outcome"] == "client_cancelled",
+        5,
+        "the gateway says why",
+    )
