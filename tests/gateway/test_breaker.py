@@ -17,13 +17,13 @@ def opened(at: float = 100.0) -> CircuitBreaker:
     return breaker
 
 
-def test_opens_at_the_limit_and_says_so_once():
+def test_opens_at_the_limit_and_says_so_once() -> None:
     breaker = CircuitBreaker(LIMITS)
     assert [breaker.failed(1.0) for _ in range(3)] == [False, False, True]
     assert not breaker.allows(1.0)
 
 
-def test_a_success_between_failures_starts_the_count_again():
+def test_a_success_between_failures_starts_the_count_again() -> None:
     breaker = CircuitBreaker(LIMITS)
     for _ in range(5):
         assert not breaker.failed(1.0)
@@ -32,14 +32,14 @@ def test_a_success_between_failures_starts_the_count_again():
     assert breaker.state(1.0) is BreakerState.CLOSED
 
 
-def test_stays_shut_for_exactly_the_open_time():
+def test_stays_shut_for_exactly_the_open_time() -> None:
     breaker = opened(at=100.0)
     assert not breaker.allows(104.999)
     assert breaker.allows(105.0)
     assert breaker.state(105.0) is BreakerState.HALF_OPEN
 
 
-def test_half_open_lets_one_trial_through_at_a_time():
+def test_half_open_lets_one_trial_through_at_a_time() -> None:
     breaker = opened(at=100.0)
     assert breaker.started()
     assert not breaker.allows(106.0)
@@ -47,7 +47,7 @@ def test_half_open_lets_one_trial_through_at_a_time():
     assert breaker.allows(106.0)
 
 
-def test_open_time_doubles_up_to_the_limit_and_starts_again_after_recovery():
+def test_open_time_doubles_up_to_the_limit_and_starts_again_after_recovery() -> None:
     breaker, now = opened(at=0.0), 0.0
     for seconds in (5, 10, 20, 20):
         now += seconds
@@ -61,7 +61,7 @@ def test_open_time_doubles_up_to_the_limit_and_starts_again_after_recovery():
 
 
 @pytest.mark.parametrize("ending", ["failed", "succeeded", "abandoned"])
-def test_requests_from_before_it_opened_do_not_decide_the_trial(ending):
+def test_requests_from_before_it_opened_do_not_decide_the_trial(ending: str) -> None:
     breaker = CircuitBreaker(LIMITS)
     stale = breaker.started()
     for _ in range(LIMITS.failures):
@@ -78,7 +78,7 @@ def test_requests_from_before_it_opened_do_not_decide_the_trial(ending):
     assert breaker.state(6.0) is BreakerState.CLOSED
 
 
-def test_a_request_that_slipped_through_while_open_does_not_block_the_trial_for_ever():
+def test_a_request_that_slipped_through_while_open_does_not_block_the_trial_for_ever() -> None:
     breaker = opened(at=0.0)
     slipped = breaker.started()
     assert not breaker.failed(1.0, was_trial=slipped)
@@ -96,19 +96,19 @@ class BreakerMachine(RuleBasedStateMachine):
         self.opened_at: float | None = None
 
     @rule(seconds=st.floats(0, 30))
-    def time_passes(self, seconds):
+    def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
     @precondition(lambda self: self.breaker.allows(self.now))
     @rule()
-    def request_starts(self):
+    def request_starts(self) -> None:
         was_trial = self.breaker.started()
         assert was_trial == (self.breaker.state(self.now) is BreakerState.HALF_OPEN)
         self.running.append(was_trial)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), ending=st.sampled_from(["succeeded", "failed", "abandoned"]))
-    def request_ends(self, data, ending):
+    def request_ends(self, data: st.DataObject, ending: str) -> None:
         index = data.draw(st.integers(0, len(self.running) - 1))
         was_trial = self.running.pop(index)
         before = self.breaker.state(self.now)
@@ -121,7 +121,7 @@ class BreakerMachine(RuleBasedStateMachine):
         else:
             assert self.breaker.state(self.now) is before
 
-    def fails(self, before, was_trial):
+    def fails(self, before: BreakerState, was_trial: bool) -> None:
         opens = self.breaker.failed(self.now, was_trial=was_trial)
         after = self.breaker.state(self.now)
         if opens:
@@ -133,21 +133,21 @@ class BreakerMachine(RuleBasedStateMachine):
             assert after is BreakerState.OPEN
 
     @invariant()
-    def at_most_one_trial_runs(self):
+    def at_most_one_trial_runs(self) -> None:
         assert sum(self.running) <= 1
 
     @invariant()
-    def a_running_trial_reserves_the_backend(self):
+    def a_running_trial_reserves_the_backend(self) -> None:
         if any(self.running):
             assert not self.breaker.allows(self.now)
 
     @invariant()
-    def no_backend_is_lost_for_ever(self):
+    def no_backend_is_lost_for_ever(self) -> None:
         if not any(self.running):
             assert self.breaker.allows(self.now + LIMITS.max_open_seconds)
 
     @invariant()
-    def allows_agrees_with_the_state(self):
+    def allows_agrees_with_the_state(self) -> None:
         state = self.breaker.state(self.now)
         if state is BreakerState.CLOSED:
             assert self.breaker.allows(self.now)

@@ -1,0 +1,192 @@
+"""The backends and the models they serve, as the other stages read them.
+
+Lives on the event loop. Membership changes through ``add`` and ``remove`` only, whoever decides on
+it: settings at start, a watcher of a cluster later. What probing finds out comes in through
+``set_models`` and ``set_probe``. Subscribers are called synchronously, after a change and only when
+it matters to dispatch.
+
+A model stays known while some backend lists it, up or down, and for ``REMEMBER_SECONDS`` after the
+last backend that listed it was removed: a pool that is scaled to zero or replaced answers 503,
+which clients retry, and not 404, which they do not. A backend that is there and lists a model no
+more has given it up, which counts at once.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from alise_core.clock import Clock
+from alise_core.errors import ConfigError
+from alise_core.units import BackendName
+from alise_gateway.discovery.catalogue import (
+    CatalogueEntry,
+    check_aliases,
+    merge_models,
+    resolve_name,
+)
+from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState, ServedModel
+from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
+from alise_gateway.settings import BackendSettings, GatewaySettings
+
+REMEMBER_SECONDS = 3_600.0
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class BackendRegistry:
+    """Every backend, and which of them list a model.
+
+    Args:
+        settings: The backends at start, the aliases, and the defaults of new backends.
+        clock: Decides when a model of removed backends is forgotten.
+
+    Raises:
+        ConfigError: A backend's key file or an alias is unusable.
+    """
+
+    def __init__(self, settings: GatewaySettings, clock: Clock) -> None:
+        check_aliases(settings.aliases)
+        self._settings = settings
+        self._aliases = dict(settings.aliases)
+        self._clock = clock
+        self._backends: dict[BackendName, Backend] = {}
+        self._candidates: dict[str, tuple[Backend, ...]] = {}
+        self._departed: dict[str, tuple[ServedModel, float]] = {}
+        self._subscribers: list[Callable[[], None]] = []
+        self._has_catalogue = False
+        self.backends: tuple[Backend, ...] = ()
+        for backend in settings.backends:
+            self.add(backend)
+
+    @property
+    def has_catalogue(self) -> bool:
+        """Some backend has stated its models at least once.
+
+        Until then a name that ``resolve`` does not know may well exist: 503, not 404.
+        """
+        return self._has_catalogue
+
+    def resolve(self, requested: str) -> str | None:
+        """The served name behind a requested one, through at most one alias.
+
+        Returns: ``None`` when nobody lists it; see ``has_catalogue`` for what that is worth.
+        """
+        found = resolve_name(requested, self._aliases, self._candidates)
+        if found is None and self._departed:
+            self._forget_departed()
+            found = resolve_name(requested, self._aliases, self._departed)
+        return found
+
+    def candidates(self, served: str) -> tuple[Backend, ...]:
+        """All backends that list a served name, whatever their health; a dictionary lookup."""
+        return self._candidates.get(served, ())
+
+    def known_models(self) -> tuple[CatalogueEntry, ...]:
+        """What ``GET /v1/models`` shows: served names and aliases, sorted by name."""
+        self._forget_departed()
+        departed = {name: model for name, (model, _) in self._departed.items()}
+        listed = [backend.models for backend in self.backends]
+        return merge_models([*listed, departed], self._aliases)
+
+    def add(self, settings: BackendSettings) -> Backend:
+        """Take in one more backend; nothing is sent to it before a probe has found it healthy.
+
+        Raises:
+            ConfigError: It is there already, or its key file is unusable.
+        """
+        address = _address(settings)
+        if address.name in self._backends:
+            raise ConfigError(f"backend {address.name} is listed more than once; remove one")
+        health = self._settings.health
+        limits = BreakerLimits(
+            health.breaker_failures, health.breaker_open_seconds, health.breaker_max_open_seconds
+        )
+        max_in_flight = settings.max_in_flight or self._settings.queue.max_in_flight_per_backend
+        backend = Backend(address, max_in_flight, CircuitBreaker(limits))
+        self._backends[backend.name] = backend
+        self._changed()
+        return backend
+
+    def remove(self, name: BackendName) -> None:
+        """Let a backend go; requests in flight on it may finish. Unknown names are ignored."""
+        backend = self._backends.pop(name, None)
+        if backend is None:
+            return
+        backend.removed = True
+        forget_at = self._clock.now() + REMEMBER_SECONDS
+        self._departed |= {model.name: (model, forget_at) for model in backend.models.values()}
+        self._changed()
+
+    def set_models(self, backend: Backend, models: dict[str, ServedModel]) -> None:
+        """Note what a backend says it serves."""
+        self._has_catalogue = True
+        if backend.removed or backend.models == models:
+            return
+        backend.models = models
+        self._changed()
+
+    def set_probe(self, backend: Backend, state: ProbeState, error: str | None) -> None:
+        """Note how a backend is doing, and why when that is not well."""
+        backend.probe_error = error
+        if backend.removed or backend.probe is state:
+            return
+        backend.probe = state
+        self._notify()
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called after every change of membership, models or probe states.
+
+        Returns: A function that ends the subscription.
+        """
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def _changed(self) -> None:
+        self.backends = tuple(self._backends.values())
+        candidates: dict[str, list[Backend]] = {}
+        for backend in self.backends:
+            for name in backend.models:
+                candidates.setdefault(name, []).append(backend)
+        self._candidates = {name: tuple(found) for name, found in candidates.items()}
+        for name in candidates:
+            self._departed.pop(name, None)
+        self._notify()
+
+    def _notify(self) -> None:
+        for callback in tuple(self._subscribers):
+            callback()
+
+    def _forget_departed(self) -> None:
+        now = self._clock.now()
+        for name in [name for name, (_, until) in self._departed.items() if now >= until]:
+            del self._departed[name]
+
+
+def _address(settings: BackendSettings) -> BackendAddress:
+    parts = urlsplit(settings.url)
+    host = parts.hostname or ""
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    shown = f"[{host}]" if ":" in host else host
+    return BackendAddress(
+        name=BackendName(f"{shown}:{port}{parts.path}"),
+        host=host,
+        port=port,
+        tls=parts.scheme == "https",
+        base_path=parts.path,
+        api_key=_api_key(settings.api_key_file, settings.url),
+    )
+
+
+def _api_key(path: Path | None, url: str) -> str | None:
+    if path is None:
+        return None
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
+        raise ConfigError(f"backend {url}: cannot read api_key_file {path}: {reason}") from error
+    if not key or not key.isprintable() or " " in key:
+        raise ConfigError(
+            f"backend {url}: api_key_file {path} must hold one key: printable characters, "
+            "no spaces, on one line"
+        )
+    return key
