@@ -29,6 +29,7 @@ class ServerProcess:
     ) -> None:
         self.name = name
         self.log = log
+        self._shown_from = 0
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 list(command),
@@ -73,12 +74,16 @@ class ServerProcess:
         self.kill()
         return self._process.returncode
 
+    def mark(self) -> None:
+        """``str()`` shows only what is said from now on."""
+        self._shown_from = len(self.output().splitlines())
+
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def __str__(self) -> str:
-        lines = self.output().splitlines()
-        return "\n".join([f"--- {self.name}: last lines ---", *lines[-TAIL_LINES:]])
+        lines = self.output().splitlines()[self._shown_from :]
+        return "\n".join([f"--- {self.log} ---", *lines[-TAIL_LINES:]])
 
 
 def free_port() -> int:

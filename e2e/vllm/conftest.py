@@ -48,6 +48,12 @@ def processes(pytestconfig: pytest.Config) -> Iterator[list[ServerProcess]]:
         process.stop()
 
 
+@pytest.fixture(autouse=True)
+def _logs_of_this_test_only(pytestconfig: pytest.Config) -> None:
+    for process in pytestconfig.stash.get(_PROCESSES, []):
+        process.mark()
+
+
 @pytest.fixture(scope="session")
 def environment() -> VllmEnvironment:
     return find_environment()
