@@ -18,6 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 FOREIGN_TEXT_CHARS: Final = 256
 _FRAMES: Final = 20
+_COMMON_KEYS: Final = ("timestamp", "level", "event")
 
 _LIBRARY_LEVELS: Final = {
     # One line per probe and per scrape would bury everything else; requests have their own line.
@@ -57,6 +58,7 @@ def configure_logging(level: str, stream: TextIO) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _render_exception,
+                _lead_with_the_common_keys,
                 structlog.processors.JSONRenderer(serializer=_to_json),
             ],
         )
@@ -97,6 +99,11 @@ def _render_exception(logger: WrappedLogger, method: str, event: EventDict) -> E
         event["error"] = cut(str(error))
         event["stack"] = _places(error.__traceback__)
     return event
+
+
+def _lead_with_the_common_keys(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    del logger, method
+    return {key: event[key] for key in _COMMON_KEYS if key in event} | dict(event)
 
 
 def _exception_of(info: object) -> BaseException | None:

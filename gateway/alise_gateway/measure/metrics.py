@@ -56,6 +56,9 @@ _PAIRS_PER_VALUE: Final = 10
 """Pairs of model and tenant kept apart, per place in the cap of either: both caps full would
 otherwise multiply to a million series."""
 
+_ABSURD_TOKENS: Final = 1_000_000_000
+"""No context is longer."""
+
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
@@ -102,9 +105,15 @@ class _RequestSeries:
             self.ttft.observe(intervals.ttft_s)
         if intervals.tpot_s is not None:
             self.tpot.observe(intervals.tpot_s)
-        self.prompt_tokens.value += record.prompt_tokens or 0
-        self.output_tokens.value += record.output_tokens or 0
-        self.cached_tokens.value += record.cached_tokens or 0
+        # A backend reports these, and one that talks nonsense must not turn a counter back or
+        # make it a number that no scrape can render.
+        for cell, tokens in (
+            (self.prompt_tokens, record.prompt_tokens),
+            (self.output_tokens, record.output_tokens),
+            (self.cached_tokens, record.cached_tokens),
+        ):
+            if tokens is not None and 0 < tokens < _ABSURD_TOKENS:
+                cell.value += tokens
 
 
 class _Families:

@@ -35,6 +35,7 @@ def test_structlog_lines_are_json_with_context(stream: StringIO) -> None:
     structlog.contextvars.bind_contextvars(request_id="r1")
     structlog.get_logger("alise_gateway.app").info("started", port=8080)
     line = only_line(stream)
+    assert list(line)[:3] == ["timestamp", "level", "event"]
     assert datetime.fromisoformat(line.pop("timestamp")).tzinfo == UTC
     assert line == {
         "event": "started",
@@ -103,3 +104,18 @@ def test_text_that_utf8_cannot_hold_is_still_a_line(stream: StringIO) -> None:
 def test_values_json_does_not_know_are_text(stream: StringIO) -> None:
     structlog.get_logger("a").info("odd", value=1 + 2j)
     assert only_line(stream)["value"] == "(1+2j)"
+
+
+def test_an_exception_being_handled_is_shown_by_the_standard_library_too(stream: StringIO) -> None:
+    try:
+        raise KeyError("k")
+    except KeyError:
+        logging.getLogger("b").exception("failed")
+    assert only_line(stream)["exception"] == "KeyError"
+
+
+def test_no_exception_is_no_field(stream: StringIO) -> None:
+    logging.getLogger("b").error("fine", exc_info=True)
+    structlog.get_logger("b").error("fine", exc_info=True)
+    for line in stream.getvalue().splitlines():
+        assert "exception" not in json.loads(line)

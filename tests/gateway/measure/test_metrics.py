@@ -69,6 +69,14 @@ def test_a_failed_request_is_counted_and_not_timed(bench: Bench) -> None:
     assert bench.value("queue_duration_seconds_count", **KIND) == 1
 
 
+def test_nonsense_from_a_backend_leaves_counters_alone(bench: Bench) -> None:
+    bench.finish(a_record(prompt_tokens=-5, output_tokens=None, cached_tokens=10**400))
+    assert bench.value("prompt_tokens_total", **PAYER) == 0
+    assert bench.value("output_tokens_total", **PAYER) == 0
+    assert bench.value("cached_tokens_total", **PAYER) == 0
+    assert b"output_tokens_total" in bench.metrics.render(None)[0]
+
+
 def test_every_outcome_has_its_label(bench: Bench) -> None:
     for outcome in Outcome:
         bench.finish(a_record(outcome=outcome))

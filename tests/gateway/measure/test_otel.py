@@ -15,6 +15,7 @@ from alise_core.outcome import Outcome
 from alise_core.record import RequestRecord
 from alise_core.wire.openai import Endpoint
 from alise_gateway.domain.request import RawHeaders
+from alise_gateway.measure import tracing as stage
 from alise_gateway.measure.otel import OtelTracing, open_tracing
 from alise_gateway.measure.timing import intervals_of
 from alise_gateway.measure.traceparent import parse_traceparent
@@ -213,7 +214,7 @@ def test_a_collector_that_is_down_delays_nothing(collector: Collector) -> None:
 
 
 def test_spans_are_not_tied_to_a_global_provider(collector: Collector) -> None:
-    first, second = (open_tracing(collector.url, 1.0, {}) for _ in range(2))
+    first, second = (stage.open_tracing(collector.url, 1.0, {}) for _ in range(2))
     assert isinstance(first, OtelTracing)
     first.close()
     trace = second.begin([], None, 0.0)
