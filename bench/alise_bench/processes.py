@@ -118,6 +118,23 @@ def end(child: Child) -> None:
     child.process.wait()
 
 
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that children are ended too."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def wait_until(
     ready: Callable[[], bool], child: Child, seconds: float, what: str = "become ready"
 ) -> None:

@@ -20,6 +20,7 @@ from alise_bench.overhead.scenarios import QUICK, shortened
 from alise_bench.overhead.tables import scenario_tables
 from alise_bench.overhead.targets import BY_NAME as TARGETS
 from alise_bench.overhead.targets import PEER_PACKAGES, Launch, Place, Target
+from alise_bench.processes import interrupted_by_signals
 from alise_bench.settings import BenchSettings
 from alise_core.errors import ConfigError
 
@@ -42,7 +43,8 @@ def main(arguments: list[str]) -> int:
     if options.install_peers:
         return _install_peers(options.peers)
     plan = _plan(options)
-    results = uvloop.run(run_plan(plan, _progress))
+    with interrupted_by_signals():
+        results = uvloop.run(run_plan(plan, _progress))
     if options.json is not None:
         options.json.write_bytes(encode(results))
         _progress(f"written: {options.json}")

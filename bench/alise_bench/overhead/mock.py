@@ -50,12 +50,18 @@ CHAT_BODY = (
     b'"The answer is forty-two."},"logprobs":null,"finish_reason":"stop"}],'
     b'"usage":{"prompt_tokens":12,"total_tokens":20,"completion_tokens":8}}'
 )
-_EVENT = (
-    b'data: {"id":"chatcmpl-0000000000000000","object":"chat.completion.chunk",'
-    b'"created":1700000000,"model":"mock","choices":[{"index":0,"delta":{"content":" word"},'
-    b'"logprobs":null,"finish_reason":null}]}\n\n'
-)
-_LAST_EVENT = _EVENT.replace(b'"finish_reason":null', b'"finish_reason":"stop"')
+# Words of one length take turns: a proxy that looks for a model stuck in a loop finds none.
+_WORDS = (b" lorem", b" ipsum", b" dolor", b" amet,", b" elitr", b" magna", b" velit")
+
+
+def _event(delta: bytes, finish_reason: bytes) -> bytes:
+    return (
+        b'data: {"id":"chatcmpl-0000000000000000","object":"chat.completion.chunk",'
+        b'"created":1700000000,"model":"mock","choices":[{"index":0,"delta":{%b},'
+        b'"logprobs":null,"finish_reason":%b}]}\n\n' % (delta, finish_reason)
+    )
+
+
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -69,7 +75,8 @@ _MODELS_REPLY = _reply(
 )
 _NOT_FOUND = _reply(b'{"detail":"Not Found"}', b"404 Not Found")
 _BAD_REQUEST = _reply(b'{"detail":"Bad Request"}', b"400 Bad Request")
-_CHUNK, _LAST_CHUNK = _chunk(_EVENT), _chunk(_LAST_EVENT)
+_CHUNKS = tuple(_chunk(_event(b'"content":"%b"' % word, b"null")) for word in _WORDS)
+_LAST_CHUNK = _chunk(_event(b"", b'"stop"'))
 
 
 def _usage_chunk(tokens: int) -> bytes:
@@ -179,7 +186,7 @@ class MockEngine:
     def _step(self, stream: _Stream) -> bytes:
         stream.left -= 1
         if stream.left:
-            return _CHUNK
+            return _CHUNKS[stream.left % len(_CHUNKS)]
         usage = _usage_chunk(stream.tokens) if stream.wants_usage else b""
         return _LAST_CHUNK + usage + _DONE
 

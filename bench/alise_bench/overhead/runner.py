@@ -27,7 +27,7 @@ from alise_bench.overhead.targets import Launch, Place, Target
 from alise_bench.overhead.verify import WrongReply, verified_reply_bytes
 from alise_bench.processes import Child, ChildFailed, free_port, running, wait_until
 
-_START_SECONDS = 120.0
+_START_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5
 
 
