@@ -160,9 +160,10 @@ class ClientConnection(asyncio.Protocol):
         )
         self.end(data, keep_alive=keep_alive)
 
-    def reset(self) -> None:
-        """The client stalls: drop it."""
-        self.transport.abort()
+    def pass_error(self, status: int, fields: RawHeaders, body: bytes) -> None:
+        """Answer the current request with a backend's own error."""
+        keep_alive = self.keeps_alive
+        self.end(reply(status, fields, body, keep_alive=keep_alive), keep_alive=keep_alive)
 
     # Server
 

@@ -1,14 +1,11 @@
 """What intake expects of the pipeline: the seam between a socket and a request's life."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from alise_core.errors import RequestError
-from alise_gateway.domain.request import HttpRequest, Tenant
+from alise_gateway.domain.request import HttpRequest, RawHeaders, Tenant
 from alise_gateway.intake.head import Head
-
-if TYPE_CHECKING:
-    from alise_gateway.intake.connection import ClientConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +16,44 @@ class Admission:
     tenant: Tenant
     arrival: float
     """Monotonic mark: the head is complete."""
+
+
+class ClientSide(Protocol):
+    """A client's connection, as whoever answers its current request sees it."""
+
+    @property
+    def takes_chunks(self) -> bool:
+        """False for HTTP/1.0 clients: a body of unknown length ends by closing."""
+        ...
+
+    @property
+    def keeps_alive(self) -> bool:
+        """The connection stays open after the answer."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer, head and framing included."""
+        ...
+
+    def end(self, data: bytes, *, keep_alive: bool) -> None:
+        """Send the last bytes of the answer."""
+        ...
+
+    def cut(self) -> None:
+        """The answer cannot be completed and its framing cannot say so: close at once."""
+        ...
+
+    def refuse(self, error: RequestError, extra: RawHeaders) -> None:
+        """Answer with an error of the gateway."""
+        ...
+
+    def pass_error(self, status: int, fields: RawHeaders, body: bytes) -> None:
+        """Answer with a backend's own error."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the client."""
+        ...
 
 
 class Exchange(Protocol):
@@ -50,7 +85,7 @@ class RequestHandler(Protocol):
         ...
 
     def on_request(
-        self, connection: "ClientConnection", request: HttpRequest, admission: Admission
+        self, connection: ClientSide, request: HttpRequest, admission: Admission
     ) -> Exchange | None:
         """Take a whole request; answers through ``connection``."""
         ...

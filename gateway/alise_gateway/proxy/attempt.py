@@ -10,12 +10,12 @@ Time: the pipeline calls ``sweep`` a few times a second; no timer is kept per re
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from alise_core.clock import Clock
 from alise_core.errors import WireError
 from alise_core.outcome import Outcome
+from alise_gateway.domain.failure import FailureKind
 from alise_gateway.domain.request import InferenceRequest
 from alise_gateway.proxy.answers import Answer, AnswerSink, BodyAnswer, RelayedAnswer, StreamAnswer
 from alise_gateway.proxy.chunked import WholeChunks
@@ -24,20 +24,6 @@ from alise_gateway.proxy.head import ResponseHead
 from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.proxy.usage import NO_USAGE, Usage
 from alise_gateway.settings import TimeoutSettings
-
-
-class FailureKind(StrEnum):
-    """Why an attempt failed; the label of ``backend_failures_total``."""
-
-    CONNECT = "connect"
-    CONNECT_TIMEOUT = "connect_timeout"
-    LOST = "lost"
-    PROTOCOL = "protocol"
-    TIMEOUT = "timeout"
-    REJECTED = "rejected"
-    """The backend is full or draining (429, 503): it works, but not for this request."""
-    STATUS = "status"
-    STREAM_ERROR = "stream_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +153,19 @@ class Attempt:
         self._over = True
         self._drop_connection()
 
+    def let_go(self) -> None:
+        """The request is over and recorded: drop what refers back here.
+
+        Without this every request would leave a reference cycle to the garbage collector, whose
+        runs are pauses for all streams.
+        """
+        self._answer = None
+
+    def expire(self) -> None:
+        """The gateway shuts down and cannot wait any longer."""
+        if not self._over:
+            self._fail(Outcome.FAILED_BACKEND_TIMEOUT, FailureKind.TIMEOUT)
+
     def client_blocked(self, *, blocked: bool) -> None:
         """The client does not read fast enough (or does again): pass it on to the backend."""
         self._client_blocked_since = self._clock.now() if blocked else None
@@ -193,7 +192,7 @@ class Attempt:
             self._last_activity = now
         if self._connection is None:
             if now - self._started > limits.connect_seconds:
-                self._fail(Outcome.FAILED_BACKEND_TIMEOUT, FailureKind.CONNECT_TIMEOUT)
+                self._fail(Outcome.FAILED_BACKEND_TIMEOUT, FailureKind.CONNECT)
         elif now - self._last_activity > self._patience() or (
             now - self._started > limits.total_seconds
         ):
@@ -289,7 +288,7 @@ class Attempt:
         self._release(reusable=reusable)
         self._finish(
             AttemptResult(
-                Outcome.FAILED_BACKEND_ERROR, committed=True, failure=FailureKind.STREAM_ERROR
+                Outcome.FAILED_BACKEND_ERROR, committed=True, failure=FailureKind.ERROR_EVENT
             )
         )
 
@@ -313,12 +312,12 @@ class Attempt:
         self._finish(AttemptResult(outcome, committed=committed, failure=failure))
 
     def _broken(self, failure: FailureKind) -> None:
-        outcome = (
-            Outcome.FAILED_BACKEND_ERROR
-            if self.first_byte is None
-            else Outcome.FAILED_BACKEND_LOST_MIDSTREAM
-        )
-        self._fail(outcome, failure)
+        if self.first_byte is None:
+            self._fail(Outcome.FAILED_BACKEND_ERROR, failure)
+            return
+        if failure is FailureKind.LOST:
+            failure = FailureKind.LOST_MIDSTREAM
+        self._fail(Outcome.FAILED_BACKEND_LOST_MIDSTREAM, failure)
 
     def _finish(self, result: AttemptResult) -> None:
         if not self._over:
@@ -346,7 +345,7 @@ class Attempt:
 def _judge(status: int) -> tuple[Outcome, FailureKind | None]:
     """What a backend's error status says about the request and about the backend."""
     if status in (429, 503, 529):
-        return Outcome.REJECTED_SATURATED, FailureKind.REJECTED
+        return Outcome.REJECTED_SATURATED, FailureKind.OVERLOADED
     if status == 413:  # noqa: PLR2004
         return Outcome.REJECTED_TOO_LARGE, None
     # 401 and 403 mean that the gateway's own credential for the backend is wrong.

@@ -49,6 +49,11 @@ class QueueController:
         """Requests on backends."""
         return self._state.in_flight
 
+    @property
+    def oldest_enqueued(self) -> float | None:
+        """Monotonic mark of the request that has waited longest; ``None`` if none waits."""
+        return self._state.oldest_enqueued
+
     def submit(self, ticket: Ticket) -> None:
         """A new request."""
         self._post(Arrived(ticket))

@@ -30,6 +30,7 @@ class Ticket:
         enqueued: Monotonic mark of its arrival in the queue.
         tried: Backends that have failed it.
         backend: Where it is in flight.
+        is_trial: It is the one request that a half-open breaker lets through.
         waiting: It stands in an ordering.
     """
 
@@ -39,6 +40,7 @@ class Ticket:
     enqueued: float
     tried: list[Backend] = field(default_factory=list)
     backend: Backend | None = None
+    is_trial: bool = False
     waiting: bool = False
 
 

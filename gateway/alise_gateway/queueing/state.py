@@ -86,6 +86,12 @@ class QueueState:
         """Requests on all backends."""
         return len(self._in_flight)
 
+    @property
+    def oldest_enqueued(self) -> float | None:
+        """Monotonic mark of the request that has waited longest; ``None`` if none waits."""
+        marks = [t.enqueued for o in self._orderings.values() for t in o.expired(float("inf"))]
+        return min(marks, default=None)
+
     def handle(self, event: Event, now: float) -> list[Effect]:  # noqa: C901  one arm per event
         """Apply one event at ``now`` (monotonic seconds); effects are to be performed in order."""
         match event:
@@ -196,7 +202,7 @@ class QueueState:
 
     def _dispatch(self, ticket: Ticket, backend: Backend) -> Dispatch:
         backend.in_flight += 1
-        backend.breaker.started()
+        ticket.is_trial = backend.breaker.started()
         ticket.backend = backend
         self._in_flight[ticket.number] = ticket
         return Dispatch(ticket, backend)

@@ -1,0 +1,204 @@
+"""Composition root: settings become objects, objects become a running gateway.
+
+The only place that wires stages together. A ``Gateway`` runs inside any event loop, a test's
+included; ``process.py`` puts a process around it.
+"""
+
+import asyncio
+import random
+import socket
+from importlib.metadata import version
+from typing import BinaryIO
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from alise_core.clock import Clock, MonotonicClock
+from alise_gateway.admin import AdminServer
+from alise_gateway.control.api import create_control_app
+from alise_gateway.discovery.prober import Prober
+from alise_gateway.discovery.registry import BackendRegistry
+from alise_gateway.domain.backend import Backend
+from alise_gateway.exchange import ExchangeParts
+from alise_gateway.identity.authenticator import Authenticator
+from alise_gateway.intake.listener import Listener
+from alise_gateway.measure.access_log import AccessLog
+from alise_gateway.measure.metrics import GatewayMetrics
+from alise_gateway.measure.recorder import RequestRecorder
+from alise_gateway.measure.tracing import open_tracing
+from alise_gateway.pipeline import Pipeline
+from alise_gateway.placement.picker import LeastOutstanding
+from alise_gateway.proxy.pool import UpstreamPool
+from alise_gateway.proxy.retry import RetryBudget
+from alise_gateway.queueing.controller import QueueController
+from alise_gateway.queueing.ordering import Fcfs
+from alise_gateway.queueing.state import QueueLimits, QueueState
+from alise_gateway.settings import GatewaySettings
+from alise_gateway.status import GatewayStatus
+
+_SWEEP_SECONDS = 0.25
+_GOODBYE_SECONDS = 3.0
+_LOG = structlog.get_logger(__name__)
+
+
+class Gateway:
+    """One gateway: built here, then ``start``, then ``stop``.
+
+    Args:
+        settings: What to be.
+        log_stream: Where request lines go; ``None`` writes none.
+        clock: Time for every limit; replaced in tests.
+
+    Raises:
+        ConfigError: A setting cannot be put into practice.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, log_stream: BinaryIO | None, clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or MonotonicClock()
+        self.drain_requested = asyncio.Event()
+        self.pools: dict[Backend, UpstreamPool] = {}
+        self.registry = BackendRegistry(settings, self.clock)
+        self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
+        self.queue = self._build_queue()
+        self._authenticator = Authenticator(settings.identity, self.clock)
+        self._prober = Prober(self.registry, settings.health, self.clock)
+        self._tracing = open_tracing(
+            settings.observability.otlp_endpoint,
+            settings.observability.trace_sample_ratio,
+            {"service.version": version("alise"), "host.name": socket.gethostname()},
+        )
+        self._access_log = self._open_access_log(log_stream)
+        self.status = GatewayStatus(
+            settings=settings,
+            clock=self.clock,
+            registry=self.registry,
+            queue=self.queue,
+            metrics=self.metrics,
+            pools=self.pools,
+            request_drain=self.drain_requested.set,
+        )
+        control = create_control_app(self.status, admin=False)
+        self.pipeline = Pipeline(self._build_parts(), control)
+        self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self.clock)
+        self.status.attach(self.pipeline, self.listener)
+        self._admin = AdminServer(create_control_app(self.status, admin=True))
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """The inference port, once started."""
+        return self.listener.port
+
+    @property
+    def admin_port(self) -> int | None:
+        """The admin port, once started and if there is one."""
+        return self._admin.port
+
+    async def start(self) -> None:
+        """Read credentials, look at every backend once, then listen.
+
+        Raises:
+            ConfigError: A port cannot be had.
+        """
+        self.metrics.bind_gauges(self.status.gauges)
+        self.registry.subscribe(self._on_registry_changed)
+        self._on_registry_changed()
+        await self._authenticator.start()
+        await self._prober.start()
+        await self._prober.first_round()
+        settings = self.settings
+        await self.listener.open(settings.host, settings.port)
+        if settings.admin_port is not None:
+            await self._admin.open(settings.admin_host, settings.admin_port)
+        self._sweep_later()
+        _LOG.info("gateway_ready", host=settings.host, port=self.port, admin_port=self.admin_port)
+
+    async def stop(self, drain_seconds: float | None = None) -> None:
+        """Admit nothing more, let what runs finish within the drain time, then close everything."""
+        patience = self.settings.timeouts.drain_seconds if drain_seconds is None else drain_seconds
+        idle = asyncio.Event()
+        self.pipeline.drain(idle.set)
+        self.listener.shut_down_idle()
+        _LOG.info("gateway_draining", in_progress=self.pipeline.active, patience_seconds=patience)
+        try:
+            async with asyncio.timeout(patience):
+                await idle.wait()
+        except TimeoutError:
+            _LOG.warning("gateway_drain_timed_out", in_progress=self.pipeline.active)
+            self.pipeline.abort()
+        await self._close()
+
+    def sweep(self) -> None:
+        """Enforce every time limit once; runs by itself a few times a second."""
+        now = self.clock.now()
+        self.listener.sweep(now)
+        for pool in tuple(self.pools.values()):
+            pool.sweep(now)
+        self.queue.tick()
+
+    async def _close(self) -> None:
+        await self.listener.close(_GOODBYE_SECONDS)
+        await self._admin.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self._prober.stop()
+        await self._authenticator.stop()
+        for pool in self.pools.values():
+            pool.abort()
+        if self._access_log is not None:
+            self._access_log.close()
+        await asyncio.to_thread(self._tracing.close)
+        _LOG.info("gateway_stopped")
+
+    def _sweep_later(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._sweep_later()
+        self.sweep()
+
+    def _on_registry_changed(self) -> None:
+        """Keep pools and series in step with discovery, then let the queue look again."""
+        listed = set(self.registry.backends)
+        for backend in listed - self.pools.keys():
+            self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
+            self.metrics.add_backend(backend.name)
+        for backend in self.pools.keys() - listed:
+            if backend.in_flight == 0:
+                self.pools.pop(backend).close()
+                self.metrics.forget_backend(backend.name)
+        self.queue.backends_changed()
+
+    def _build_queue(self) -> QueueController:
+        limits = self.settings.queue
+        state = QueueState(
+            QueueLimits(limits.max_waiting, limits.ttl_seconds),
+            self.registry.candidates,
+            LeastOutstanding().pick,
+            Fcfs,
+        )
+        # Jitter spreads retries; nothing secret depends on it.
+        return QueueController(state, self.clock, random.Random())  # noqa: S311
+
+    def _build_parts(self) -> ExchangeParts:
+        return ExchangeParts(
+            settings=self.settings,
+            clock=self.clock,
+            authenticator=self._authenticator,
+            registry=self.registry,
+            queue=self.queue,
+            metrics=self.metrics,
+            recorder=RequestRecorder(self.metrics, self._access_log, self._tracing),
+            tracing=self._tracing,
+            retries=RetryBudget(self.settings.upstream, self.clock.now()),
+            pools=self.pools,
+        )
+
+    def _open_access_log(self, stream: BinaryIO | None) -> AccessLog | None:
+        if stream is None or not self.settings.observability.log_requests:
+            return None
+        loop = asyncio.get_running_loop()
+        return AccessLog(stream, self.clock, loop, self.metrics.log_lines_dropped)

@@ -1,0 +1,411 @@
+"""One inference request from its parsed bytes to its outcome.
+
+Owns the request's marks, ticket, attempts and reply; ends exactly once, with one record. The
+stages call it back: the queue when a backend is found or the request is dropped, the proxy when
+an attempt is over, intake when the client goes or stalls.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import structlog
+
+from alise_core.clock import Clock
+from alise_core.errors import Evicted, InvalidRequest, Rejected, RequestError
+from alise_core.outcome import SPECS, Outcome
+from alise_core.record import RequestRecord
+from alise_core.wire import headers as names
+from alise_gateway.discovery.registry import BackendRegistry
+from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.breaker import BreakerState
+from alise_gateway.domain.failure import FailureKind
+from alise_gateway.domain.request import HttpRequest, InferenceRequest, RawHeaders
+from alise_gateway.identity.authenticator import Authenticator, check_model_allowed
+from alise_gateway.intake.handler import Admission, ClientSide
+from alise_gateway.intake.parse import parse_request, with_model
+from alise_gateway.measure.metrics import GatewayMetrics
+from alise_gateway.measure.recorder import RequestRecorder
+from alise_gateway.measure.tracing import Trace, Tracing
+from alise_gateway.proxy.attempt import Attempt, AttemptResult, Prepared
+from alise_gateway.proxy.chunked import WholeChunks
+from alise_gateway.proxy.head import forwarded_fields, request_head, request_prefix
+from alise_gateway.proxy.pool import UpstreamPool
+from alise_gateway.proxy.refusal import PassedError, final_error
+from alise_gateway.proxy.retry import RetryBudget, is_repeatable
+from alise_gateway.proxy.usage import NO_USAGE
+from alise_gateway.queueing.controller import QueueController
+from alise_gateway.queueing.events import Ticket
+from alise_gateway.settings import GatewaySettings
+
+_CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@+=/-]{1,128}")
+_SHOWN_MODEL_CHARS = 128
+_LOG = structlog.get_logger(__name__)
+
+_DROPPED = {
+    Outcome.REJECTED_SATURATED: "The gateway's queue is full; please retry later.",
+    Outcome.REJECTED_NO_BACKENDS: "No backend that serves this model is available; please retry.",
+    Outcome.REJECTED_SHUTTING_DOWN: "The gateway is shutting down; please retry.",
+    Outcome.EVICTED_TTL: "The request waited too long for a backend; please retry later.",
+}
+
+
+@dataclass(slots=True)
+class ExchangeParts:
+    """What every exchange works with; built once by the composition root."""
+
+    settings: GatewaySettings
+    clock: Clock
+    authenticator: Authenticator
+    registry: BackendRegistry
+    queue: QueueController
+    metrics: GatewayMetrics
+    recorder: RequestRecorder
+    tracing: Tracing
+    retries: RetryBudget
+    pools: dict[Backend, UpstreamPool]
+    whole_chunks: WholeChunks = field(default_factory=WholeChunks)
+    prefixes: dict[tuple[Backend, bytes], bytes] = field(default_factory=dict)
+    numbers: "count[int]" = field(default_factory=count)
+
+
+class RequestExchange:
+    """See the module; an ``Exchange``, a ``TicketListener`` and an ``AttemptOwner``."""
+
+    __slots__ = (
+        "_arrival",
+        "_arrival_unix",
+        "_attempt",
+        "_attempts",
+        "_backend",
+        "_connection",
+        "_dispatched",
+        "_done",
+        "_enqueued",
+        "_fields",
+        "_head",
+        "_id",
+        "_inference",
+        "_last_result",
+        "_on_done",
+        "_parts",
+        "_request",
+        "_request_bytes",
+        "_request_id",
+        "_tenant",
+        "_ticket",
+        "_trace",
+    )
+
+    def __init__(
+        self,
+        parts: ExchangeParts,
+        connection: ClientSide,
+        request: HttpRequest,
+        admission: Admission,
+        on_done: Callable[["RequestExchange"], None],
+    ) -> None:
+        self._parts = parts
+        self._connection = connection
+        self._request: HttpRequest | None = request
+        self._request_bytes = len(request.body)
+        self._head = admission.head
+        self._tenant = admission.tenant
+        self._on_done = on_done
+        self._arrival = admission.arrival
+        self._arrival_unix = float(parts.clock.unix())
+        self._request_id, self._id = _request_ids(request)
+        self._trace: Trace = parts.tracing.begin(
+            request.headers, request.endpoint, self._arrival_unix
+        )
+        self._inference: InferenceRequest | None = None
+        self._fields: RawHeaders = []
+        self._ticket: Ticket | None = None
+        self._attempt: Attempt | None = None
+        self._attempts = 0
+        self._backend: Backend | None = None
+        self._enqueued: float | None = None
+        self._dispatched: float | None = None
+        self._last_result: AttemptResult | None = None
+        self._done = False
+
+    def start(self) -> None:
+        """Understand the request and queue it, or refuse it."""
+        request = self._request
+        if request is None or request.endpoint is None:
+            return
+        try:
+            inference = parse_request(request.endpoint, request.body)
+            self._inference = inference
+            served = self._resolve(inference)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        self._fields = forwarded_fields(request.headers, may_schedule=self._tenant.may_schedule)
+        self._fields += self._trace.upstream_headers()
+        self._fields.append((names.REQUEST_ID, self._id))
+        if inference.client_priority and not self._tenant.may_schedule:
+            # vLLM lets this header overrule the body, which travels as it came.
+            self._fields.append((names.VLLM_PRIORITY, b"0"))
+        self._request = None
+        parts = self._parts
+        self._enqueued = parts.clock.now()
+        parts.retries.note_request()
+        self._ticket = Ticket(next(parts.numbers), served, self, self._enqueued)
+        parts.queue.submit(self._ticket)
+
+    def shut_down(self) -> None:
+        """The drain time is over: end the request now."""
+        attempt = self._attempt
+        if self._done:
+            return
+        if attempt is not None:
+            attempt.expire()
+            return
+        self._refuse(
+            Rejected(
+                _DROPPED[Outcome.REJECTED_SHUTTING_DOWN],
+                outcome=Outcome.REJECTED_SHUTTING_DOWN,
+                retry_after_seconds=1,
+            )
+        )
+
+    # TicketListener
+
+    def on_dispatched(self, backend: Backend) -> None:
+        """The queue found a backend."""
+        inference = self._inference
+        if inference is None or self._done:
+            return
+        parts = self._parts
+        now = parts.clock.now()
+        if self._dispatched is None:
+            self._dispatched = now
+        self._backend = backend
+        self._attempts += 1
+        head = request_head(self._prefix(backend), self._fields, len(inference.body))
+        self._attempt = Attempt(
+            Prepared(inference, head, inference.body),
+            pool=parts.pools[backend],
+            sink=self._connection,
+            owner=self,
+            clock=parts.clock,
+            timeouts=parts.settings.timeouts,
+            whole_chunks=parts.whole_chunks,
+        )
+        self._attempt.start()
+
+    def on_dropped(self, outcome: Outcome, retry_after_seconds: float) -> None:
+        """The queue will not serve it."""
+        self._ticket = None
+        if self._last_result is not None and outcome is Outcome.REJECTED_NO_BACKENDS:
+            # There was a backend; that it failed says more than that there is no other.
+            self._give_up(self._last_result)
+            return
+        kind = Evicted if outcome is Outcome.EVICTED_TTL else Rejected
+        self._refuse(
+            kind(_DROPPED[outcome], outcome=outcome, retry_after_seconds=retry_after_seconds)
+        )
+
+    # AttemptOwner
+
+    def own_fields(self) -> bytes:
+        """Response fields that say who answered and how long the request waited."""
+        backend = b"" if self._backend is None else self._backend.name.encode()
+        waited = (self._dispatched or 0.0) - (self._enqueued or 0.0)
+        return b"x-request-id: %b\r\nx-alise-backend: %b\r\nx-alise-queue-ms: %d\r\n" % (
+            self._request_id,
+            backend,
+            waited * 1000,
+        )
+
+    def on_committed(self) -> None:
+        """Nothing can be repeated now: let go of the body."""
+        if self._inference is not None:
+            self._inference.body = b""
+        self._fields = []
+
+    def on_result(self, result: AttemptResult) -> None:
+        """An attempt is over: done, repeat, or give up."""
+        backend, ticket = self._backend, self._ticket
+        if backend is None or ticket is None:
+            return
+        self._judge(backend, result.failure, was_trial=ticket.is_trial)
+        if result.committed:
+            self._leave_queue()
+            self._finish(result.outcome, self._attempt.status if self._attempt else None)
+            return
+        self._last_result = result
+        if self._may_repeat(result) and result.failure is not None:
+            self._parts.metrics.retried(backend.name, result.failure)
+            self._attempt = None
+            self._parts.queue.give_back(ticket)
+            return
+        self._leave_queue()
+        self._give_up(result)
+
+    # Exchange
+
+    def client_gone(self) -> None:
+        """Nobody waits for the answer: free whatever works on it."""
+        if self._done:
+            return
+        if self._attempt is not None:
+            self._attempt.cancel()
+            if self._backend is not None and self._ticket is not None:
+                self._backend.breaker.abandoned(was_trial=self._ticket.is_trial)
+            self._leave_queue()
+        elif self._ticket is not None:
+            self._parts.queue.cancel(self._ticket)
+            self._ticket = None
+        self._finish(Outcome.CLIENT_CANCELLED, None)
+
+    def client_blocked(self, *, blocked: bool) -> None:
+        """Pass the client's pace on to the backend."""
+        if self._attempt is not None:
+            self._attempt.client_blocked(blocked=blocked)
+
+    def sweep(self, now: float) -> None:
+        """Time has passed."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if attempt.client_stalled(now):
+            self._connection.abort()
+            return
+        attempt.sweep(now)
+
+    # Inside
+
+    def _resolve(self, inference: InferenceRequest) -> str:
+        """The name that backends know; puts it into the body where the client used an alias."""
+        check_model_allowed(self._tenant, inference.model)
+        registry = self._parts.registry
+        served = registry.resolve(inference.model)
+        if served is None:
+            if not registry.has_catalogue:
+                raise Rejected(
+                    _DROPPED[Outcome.REJECTED_NO_BACKENDS],
+                    outcome=Outcome.REJECTED_NO_BACKENDS,
+                    retry_after_seconds=5,
+                )
+            shown = inference.model[:_SHOWN_MODEL_CHARS]
+            raise InvalidRequest(
+                f"The model '{shown}' does not exist; /v1/models lists those that do.",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+        if served != inference.model:
+            inference.body = with_model(inference.body, served)
+        return served
+
+    def _prefix(self, backend: Backend) -> bytes:
+        prefixes = self._parts.prefixes
+        key = (backend, self._head.path)
+        prefix = prefixes.get(key)
+        if prefix is None:
+            prefix = prefixes[key] = request_prefix(backend.address, self._head.path)
+        return prefix
+
+    def _judge(self, backend: Backend, failure: FailureKind | None, *, was_trial: bool) -> None:
+        """Tell the breaker and the metrics how the backend did."""
+        breaker = backend.breaker
+        parts = self._parts
+        if failure is None:
+            breaker.succeeded(was_trial=was_trial)
+            return
+        parts.metrics.backend_failed(backend.name, failure)
+        if failure is FailureKind.OVERLOADED:
+            breaker.abandoned(was_trial=was_trial)
+        elif breaker.failed(parts.clock.now(), was_trial=was_trial):
+            parts.metrics.breaker_moved(backend.name, BreakerState.OPEN)
+            _LOG.warning("breaker_opened", backend=backend.name, failure=str(failure))
+
+    def _may_repeat(self, result: AttemptResult) -> bool:
+        parts = self._parts
+        return (
+            is_repeatable(result.failure)
+            and self._attempts <= parts.settings.upstream.max_retries
+            and parts.retries.take(parts.clock.now())
+        )
+
+    def _leave_queue(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._parts.queue.finish(ticket)
+
+    def _give_up(self, result: AttemptResult) -> None:
+        error = final_error(result)
+        if isinstance(error, PassedError):
+            self._connection.pass_error(error.status, self._reply_fields(), error.body)
+            self._finish(result.outcome, error.status)
+            return
+        self._refuse(error)
+
+    def _refuse(self, error: RequestError) -> None:
+        if self._done:
+            return
+        self._connection.refuse(error, self._reply_fields())
+        self._finish(error.outcome, error.status)
+
+    def _reply_fields(self) -> RawHeaders:
+        fields: RawHeaders = [(names.REQUEST_ID, self._request_id)]
+        if self._backend is not None:
+            fields.append((names.BACKEND, self._backend.name.encode()))
+        return fields
+
+    def _finish(self, outcome: Outcome, status: int | None) -> None:
+        if self._done:
+            return
+        self._done = True
+        self._parts.recorder.finished(self._record(outcome, status), self._trace)
+        if self._attempt is not None:
+            self._attempt.let_go()
+            self._attempt = None
+        self._on_done(self)
+
+    def _record(self, outcome: Outcome, status: int | None) -> RequestRecord:
+        attempt = self._attempt
+        inference = self._inference
+        usage = NO_USAGE if attempt is None else attempt.usage
+        streams = inference is not None and inference.stream
+        return RequestRecord(
+            request_id=self._request_id.decode(),
+            tenant=self._tenant.id,
+            model="" if inference is None else inference.model,
+            endpoint=self._head.endpoint,
+            outcome=outcome,
+            status=status or SPECS[outcome].status,
+            stream=streams,
+            backend=None if self._backend is None else self._backend.name,
+            attempts=self._attempts,
+            arrival=self._arrival,
+            enqueued=self._enqueued,
+            dispatched=self._dispatched,
+            first_token=attempt.first_byte if attempt is not None and streams else None,
+            last_token=attempt.last_byte if attempt is not None else None,
+            finished=self._parts.clock.now(),
+            prompt_tokens=usage.prompt_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cached_tokens,
+            request_bytes=self._request_bytes,
+            response_bytes=0 if attempt is None else attempt.sent_bytes,
+            traceparent=self._trace.traceparent,
+            arrival_unix=self._arrival_unix,
+        )
+
+
+def _request_ids(request: HttpRequest) -> tuple[bytes, bytes]:
+    """The id that the client sees, and the one that the engine gets.
+
+    An engine needs ids that differ among its requests, which clients do not promise; the
+    engine's begins with the client's, so that both logs are found by the same text.
+    """
+    given = request.header(names.REQUEST_ID)
+    unique = os.urandom(12).hex().encode()
+    if given is None or not _CLIENT_REQUEST_ID.fullmatch(given):
+        return unique, unique
+    return given, given + b"-" + unique[:8]

@@ -1,0 +1,128 @@
+"""The gateway as control endpoints and gauges see it: read-only, gathered when asked."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from alise_core.clock import Clock
+from alise_gateway.control.view import BackendStatus, ModelCard, QueueStatus, Readiness
+from alise_gateway.discovery.registry import BackendRegistry
+from alise_gateway.domain.backend import Backend
+from alise_gateway.intake.listener import Listener
+from alise_gateway.measure.gauges import GaugeSnapshot, UpstreamConnections
+from alise_gateway.measure.labels import backend_state
+from alise_gateway.measure.metrics import GatewayMetrics
+from alise_gateway.pipeline import Pipeline
+from alise_gateway.placement.picker import is_usable
+from alise_gateway.proxy.pool import UpstreamPool
+from alise_gateway.queueing.controller import QueueController
+from alise_gateway.settings import GatewaySettings
+
+
+class GatewayStatus:
+    """A ``ControlView``; every call is quick and runs on the loop."""
+
+    def __init__(  # noqa: PLR0913  it looks at everything
+        self,
+        *,
+        settings: GatewaySettings,
+        clock: Clock,
+        registry: BackendRegistry,
+        queue: QueueController,
+        metrics: GatewayMetrics,
+        pools: Mapping[Backend, UpstreamPool],
+        request_drain: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._registry = registry
+        self._queue = queue
+        self._metrics = metrics
+        self._pools = pools
+        self._request_drain = request_drain
+        self._pipeline: Pipeline | None = None
+        self._listener: Listener | None = None
+
+    def attach(self, pipeline: Pipeline, listener: Listener) -> None:
+        """The parts that are built after the control endpoints they serve."""
+        self._pipeline = pipeline
+        self._listener = listener
+
+    @property
+    def _draining(self) -> bool:
+        return self._pipeline is not None and self._pipeline.is_draining
+
+    def readiness(self) -> Readiness:
+        """Ready with at least one usable backend, unless draining."""
+        if self._draining:
+            return Readiness(ready=False, reasons=("draining",))
+        backends = self._registry.backends
+        if not backends:
+            return Readiness(ready=False, reasons=("no backend is configured",))
+        now = self._clock.now()
+        if not any(is_usable(backend, now) and backend.models for backend in backends):
+            return Readiness(ready=False, reasons=("no backend is usable",))
+        return Readiness(ready=True)
+
+    def models(self) -> list[ModelCard]:
+        """Everything that can be named in a request."""
+        return [
+            ModelCard(entry.name, entry.created, entry.owned_by, entry.max_model_len)
+            for entry in self._registry.known_models()
+        ]
+
+    def backends(self) -> list[BackendStatus]:
+        """Every backend that discovery lists."""
+        now = self._clock.now()
+        return [
+            BackendStatus(
+                name=backend.name,
+                url=backend.address.url,
+                probe=backend.probe,
+                breaker=backend.breaker.state(now),
+                usable=is_usable(backend, now),
+                in_flight=backend.in_flight,
+                max_in_flight=backend.max_in_flight,
+                probe_error=backend.probe_error,
+                models=tuple(sorted(backend.models)),
+            )
+            for backend in self._registry.backends
+        ]
+
+    def queue(self) -> QueueStatus:
+        """The queue."""
+        oldest = self._queue.oldest_enqueued
+        return QueueStatus(
+            waiting=self._queue.waiting,
+            max_waiting=self._settings.queue.max_waiting,
+            in_flight=self._queue.in_flight,
+            oldest_wait_seconds=None if oldest is None else self._clock.now() - oldest,
+            draining=self._draining,
+        )
+
+    def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
+        """One exposition."""
+        return self._metrics.render(accept)
+
+    def start_drain(self) -> None:
+        """As SIGTERM does."""
+        self._request_drain()
+
+    def gauges(self) -> GaugeSnapshot:
+        """For one scrape."""
+        now = self._clock.now()
+        backends = self._registry.backends
+        states = Counter(backend_state(b.probe, b.breaker.state(now)) for b in backends)
+        upstream = {}
+        for backend, pool in self._pools.items():
+            counts = pool.counts
+            upstream[str(backend.name)] = UpstreamConnections(
+                counts.idle, counts.busy, counts.connecting
+            )
+        return GaugeSnapshot(
+            in_flight={str(backend.name): backend.in_flight for backend in backends},
+            upstream=upstream,
+            backends=states,
+            waiting=self._queue.waiting,
+            client_connections=0 if self._listener is None else self._listener.connections,
+            draining=self._draining,
+        )
