@@ -90,7 +90,9 @@ def _cut(pieces: list[str], length: int) -> tuple[str, ...]:
 
 def as_tool_call(output: Output, function: dict[str, Any]) -> Output:
     """The same number of tokens as a call of ``function`` with one string argument."""
-    properties = (function.get("parameters") or {}).get("properties") or {}
+    # OpenAI names the schema "parameters", Anthropic "input_schema".
+    schema = function.get("parameters") or function.get("input_schema") or {}
+    properties = schema.get("properties") or {}
     opening = json.dumps({next(iter(properties), "input"): ""})[:-2]
     pieces = [word(output.seed, index) for index in range(output.tokens)]
     pieces[0] = opening + pieces[0].lstrip()
