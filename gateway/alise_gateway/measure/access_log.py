@@ -216,10 +216,11 @@ class _StreamSink:
 class _DescriptorSink:
     """A file, pipe, socket or terminal, asked for room before each write."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream  # held, because its descriptor closes with it
+        self._descriptor = stream.fileno()
         self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
+        self._poll.register(self._descriptor, select.POLLOUT)
 
     def has_room(self) -> bool:
         return bool(self._poll.poll(0))
@@ -233,6 +234,6 @@ class _DescriptorSink:
 
 def _sink_of(stream: BinaryIO) -> _StreamSink | _DescriptorSink:
     try:
-        return _DescriptorSink(stream.fileno())
+        return _DescriptorSink(stream)
     except io.UnsupportedOperation:
         return _StreamSink(stream)

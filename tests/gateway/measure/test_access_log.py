@@ -1,10 +1,13 @@
 import asyncio
 import fcntl
+import gc
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
@@ -214,7 +217,7 @@ def test_a_full_nonblocking_pipe_keeps_the_lines(pipe: tuple[int, BinaryIO]) -> 
     assert os.read(reader, 1 << 20).endswith(b"\n")
 
 
-async def test_lines_reach_a_file_by_themselves(tmp_path: Any) -> None:
+async def test_lines_reach_a_file_by_themselves(tmp_path: Path) -> None:
     file = tmp_path / "log"
     with file.open("wb") as stream:
         loop = asyncio.get_running_loop()
@@ -225,3 +228,18 @@ async def test_lines_reach_a_file_by_themselves(tmp_path: Any) -> None:
         await seen
         assert len(lines_in(file.read_bytes())) == 1
         log.close()
+
+
+def test_the_log_keeps_its_stream_open(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    stream = file.open("wb")
+    held = weakref.ref(stream)
+    harness = Harness(stream)
+    del stream
+    gc.collect()
+    harness.log.write(a_record())
+    harness.log.close()
+    assert len(lines_in(file.read_bytes())) == 1
+    remaining = held()
+    assert remaining is not None
+    remaining.close()
