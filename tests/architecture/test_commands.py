@@ -11,7 +11,7 @@ from architecture.repository import ROOT, files, packages, pyproject, relative
 
 DOCUMENTS = [
     path
-    for path in files("README.md", "CONTRIBUTING.md", "SCOPE.md", "docs", ".ci", *[])
+    for path in files("README.md", "CONTRIBUTING.md", "SCOPE.md", "docs", ".ci")
     if path.suffix in {".md", ""}
 ]
 
@@ -49,6 +49,15 @@ def test_documents_name_only_alise_commands_that_exist(document: Path) -> None:
     named = set(re.findall(r"(?:^|`|\$ |bin/)alise ([a-z][a-z-]*)", text, re.MULTILINE))
 
     assert named - set(COMMANDS) == set()
+
+
+def test_architecture_names_only_paths_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("## From concept to file") :]
+    paths = re.findall(r"`([a-z_]+/[^`]*)`", table)
+
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
