@@ -16,7 +16,7 @@ PEER_PACKAGES = ("smg==1.13.0", "vllm-router==0.1.17", "litellm[proxy]==1.109.1"
 
 # More streams than one backend's default limit are asked for at once, and the peers have no such
 # limit: what is measured is the relay, not the queue in front of it.
-_IN_FLIGHT = "ALISE_GATEWAY_QUEUE__MAX_IN_FLIGHT_PER_BACKEND=4096"
+_IN_FLIGHT = ("--max-in-flight", "4096")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +68,19 @@ class Target:
 
 
 def _alise(place: Place) -> Launch:
-    return Launch(["env", _IN_FLIGHT, *_gateway(place), "--insecure-no-auth"])
+    return Launch([*_gateway(place), "--insecure-no-auth"])
 
 
 def _alise_keys(place: Place) -> Launch:
     key, keys_file = _write_keys(place.folder)
-    command = ["env", _IN_FLIGHT, f"ALISE_GATEWAY_IDENTITY__KEYS_FILE={keys_file}"]
-    return Launch([*command, *_gateway(place)], {"authorization": f"Bearer {key}"})
+    command = [*_gateway(place), "--keys-file", str(keys_file)]
+    return Launch(command, {"authorization": f"Bearer {key}"})
 
 
 def _gateway(place: Place) -> list[str]:
     backends = [word for url in place.backends for word in ("--backend", url)]
-    return alise_command("gateway", "--host", "127.0.0.1", "--port", str(place.port), *backends)
+    listen = ("--host", "127.0.0.1", "--port", str(place.port))
+    return alise_command("gateway", *listen, *backends, *_IN_FLIGHT)
 
 
 def _write_keys(folder: Path) -> tuple[str, Path]:

@@ -1,0 +1,47 @@
+"""The demo's outcome as tables for the terminal."""
+
+from rich.table import Table
+
+from alise_bench.demo.outcome import DemoOutcome
+from alise_bench.load.distribution import Summary
+
+
+def outcome_tables(outcome: DemoOutcome) -> list[Table]:
+    """Latencies, then totals."""
+    latencies = Table(title="latency, ms", title_justify="left")
+    latencies.add_column("")
+    for heading in ("p50", "p90", "p99", "mean", "max"):
+        latencies.add_column(heading, justify="right")
+    for name, summary in (
+        ("TTFT  time to first token", outcome.ttft_ms),
+        ("TTLT  time to last token", outcome.ttlt_ms),
+        ("TPOT  time per output token", outcome.tpot_ms),
+    ):
+        latencies.add_row(name, *_cells(summary))
+    totals = Table(title="totals", title_justify="left", show_header=False)
+    totals.add_column("")
+    totals.add_column("", justify="right")
+    for label, value in _totals(outcome):
+        totals.add_row(label, value)
+    return [latencies, totals]
+
+
+def _totals(outcome: DemoOutcome) -> list[tuple[str, str]]:
+    rows = [("requests", f"{outcome.requests:,}")]
+    rows += [(f"outcome: {name}", f"{count:,}") for name, count in outcome.outcomes.items()]
+    rows += [
+        ("answers of another length than recorded", f"{outcome.wrong_lengths:,}"),
+        ("output tokens", f"{outcome.output_tokens:,}"),
+        ("output tokens/s", f"{outcome.tokens_per_second:,.0f}"),
+        ("seconds", f"{outcome.wall_seconds:.1f}"),
+    ]
+    if outcome.most_waiting is not None:
+        rows.append(("most requests waiting in the gateway", f"{outcome.most_waiting:,}"))
+    return rows
+
+
+def _cells(summary: Summary | None) -> list[str]:
+    if summary is None:
+        return ["-"] * 5
+    values = (summary.p50, summary.p90, summary.p99, summary.mean, summary.maximum)
+    return [f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in values]  # noqa: PLR2004
