@@ -185,14 +185,14 @@ def check_model_allowed(tenant: Tenant, model: str) -> None:
 
     Args:
         tenant: Who asks.
-        model: As requested or as served; the caller decides which names are listed.
+        model: As the client wrote it: an alias has to be allowed by its own name.
 
     Raises:
         Unauthorized: 403 with code ``model_not_allowed``.
     """
     if tenant.allowed_models is not None and model not in tenant.allowed_models:
         raise Unauthorized(
-            "this API key may not use the requested model; GET /v1/models lists what it may use",
+            "this API key may not use the requested model; the gateway's operator can allow it",
             status=403,
             code="model_not_allowed",
             param="model",
