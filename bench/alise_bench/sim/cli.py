@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from alise_bench.sim.config import DEFAULT_MODEL, EngineConfig
@@ -14,7 +16,7 @@ from alise_bench.sim.engine import Admission
 from alise_bench.sim.faults import Fault
 from alise_bench.sim.lengths import MEDIAN_TOKENS, SIGMA, Lengths, ReplayTable, load_replay
 from alise_bench.sim.server import EngineServer
-from alise_bench.sim.step_model import PROFILES
+from alise_bench.sim.step_model import PROFILES, Profile
 from alise_bench.sim.waiting import Policy
 from alise_core.errors import ConfigError
 
@@ -61,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="the name it serves")
     parser.add_argument("--alias", action="append", default=[], help="further name; repeatable")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="a100")
+    parser.add_argument(
+        "--profile-file", type=Path, help="JSON of alise bench calibrate; instead of --profile"
+    )
     parser.add_argument("--speed", type=float, default=1.0, help="run time this much faster")
     parser.add_argument("--seed", type=int, default=0)
     _add_scheduling(parser)
@@ -122,7 +127,7 @@ def _config(options: argparse.Namespace) -> EngineConfig:
         aliases=tuple(options.alias),
         host=options.host,
         port=options.port,
-        profile=PROFILES[options.profile],
+        profile=_profile(options),
         speed=options.speed,
         policy=Policy(options.scheduling_policy),
         num_blocks=options.num_gpu_blocks,
@@ -143,6 +148,22 @@ def _config(options: argparse.Namespace) -> EngineConfig:
         drain_middleware=options.drain_middleware,
         faults=_faults(options.fault),
     )
+
+
+def _profile(options: argparse.Namespace) -> Profile:
+    if options.profile_file is None:
+        return PROFILES[options.profile]
+    try:
+        return msgspec.json.decode(options.profile_file.read_bytes(), type=_Calibrated).profile
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"--profile-file {options.profile_file}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibrated:
+    """What ``alise bench calibrate --json`` prints, as far as it is used here."""
+
+    profile: Profile
 
 
 def _faults(texts: list[str]) -> tuple[Fault, ...]:
