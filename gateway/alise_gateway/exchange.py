@@ -222,7 +222,14 @@ class RequestExchange:
         )
 
     def on_committed(self) -> None:
-        """Nothing can be repeated now: let go of the body."""
+        """Nothing can be repeated now: let go of the body.
+
+        The backend answers, which is what a half-open breaker waits to see; a long stream must
+        not keep it from other requests until its end.
+        """
+        if self._backend is not None and self._ticket is not None:
+            self._backend.breaker.succeeded(was_trial=self._ticket.is_trial)
+            self._ticket.is_trial = False
         if self._inference is not None:
             self._inference.body = b""
         self._fields = []

@@ -120,9 +120,10 @@ class ClientConnection(asyncio.Protocol):
             and not self._handler.is_draining
         )
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer."""
-        self.transport.write(data)
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Sends bytes of the answer; the transport's own method, since it runs for every token."""
+        return self.transport.write
 
     def end(self, data: bytes, *, keep_alive: bool) -> None:
         """Send the last bytes of the answer and go on to the next request."""

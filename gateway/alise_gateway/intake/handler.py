@@ -1,5 +1,6 @@
 """What intake expects of the pipeline: the seam between a socket and a request's life."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,8 +32,9 @@ class ClientSide(Protocol):
         """The connection stays open after the answer."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer, head and framing included."""
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Sends bytes of the answer, head and framing included."""
         ...
 
     def end(self, data: bytes, *, keep_alive: bool) -> None:

@@ -6,6 +6,7 @@ queue with HTTP 200 and an error event). A stream that breaks after that ends wi
 event; a body that breaks is cut, so that its framing shows the loss.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,8 +51,9 @@ class AnswerSink(Protocol):
         """The client's connection stays open after the answer."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer, head and framing included."""
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Sends bytes of the answer, head and framing included."""
         ...
 
     def end(self, data: bytes, *, keep_alive: bool) -> None:
@@ -123,12 +125,14 @@ class StreamAnswer:
         "_aligned",
         "_committed",
         "_held",
+        "_may_pass",
         "_owner",
         "_reader",
         "_request",
         "_sink",
         "_stream",
         "_takes_chunks",
+        "_write",
         "head",
         "reads",
         "sent_bytes",
@@ -152,6 +156,9 @@ class StreamAnswer:
         self._stream = EventStream(
             request.endpoint, whole_chunks, withhold_usage=request.injects_usage
         )
+        # Bound once: these run for every token.
+        self._may_pass = self._stream.may_pass
+        self._write = sink.write
         self._takes_chunks = sink.takes_chunks
         self._committed = False
         self._held = b""
@@ -170,8 +177,8 @@ class StreamAnswer:
     def on_body(self, data: bytes) -> None:
         """Forward whole events, untouched where nothing needs to be read or changed."""
         self.reads += 1
-        if self._aligned and self._stream.may_pass(data):
-            self._sink.write(data)
+        if self._aligned and self._may_pass(data):
+            self._write(data)
             self.sent_bytes += len(data)
             return
         out = self._stream.feed(self._reader.feed(data))

@@ -227,11 +227,11 @@ class Attempt:
 
     # AnswerListener
 
-    def on_head(self, head: ResponseHead) -> None:
+    def on_head(self, head: ResponseHead) -> Callable[[bytes], None] | None:
         """Choose how the answer travels on."""
         prepared = self._prepared
         if prepared is None:
-            return
+            return None
         answer: RelayedAnswer
         if head.is_event_stream and head.status < 300:  # noqa: PLR2004
             answer = StreamAnswer(head, self, self._sink, prepared.request, self._whole_chunks)
@@ -239,16 +239,7 @@ class Attempt:
             answer = BodyAnswer(head, self, self._sink)
         self._answer = answer
         answer.on_head()
-
-    def on_body(self, data: bytes) -> None:
-        """Bytes of the answer: the hot path of a stream."""
-        answer = self._answer
-        if answer is None:
-            return
-        try:
-            answer.on_body(data)
-        except WireError:
-            self._broken(FailureKind.PROTOCOL)
+        return answer.on_body
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection ended under the request."""

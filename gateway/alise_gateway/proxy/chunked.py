@@ -45,12 +45,21 @@ class WholeChunks:
         if not data.endswith(b"\n\n\r\n"):
             return False
         length = len(data)
+        end_of_line = data.find(_CRLF, 0, _MAX_SIZE_DIGITS + 2)
+        size = self._sizes.get(data[:end_of_line])
+        # The usual read is one chunk of a size seen before.
+        if size is not None and end_of_line + size + 4 == length:
+            return size > 0
+        return self._all_whole(data, length)
+
+    def _all_whole(self, data: bytes, length: int) -> bool:
         position = 0
         while position < length:
             end_of_line = data.find(_CRLF, position, position + _MAX_SIZE_DIGITS + 2)
-            size = self._sizes.get(data[position:end_of_line])
+            line = data[position:end_of_line] if end_of_line > 0 else b""
+            size = self._sizes.get(line)
             if size is None:
-                size = self._learn(data[position:end_of_line])
+                size = self._learn(line)
             if size == 0:
                 return False
             position = end_of_line + size + 4

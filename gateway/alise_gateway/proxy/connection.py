@@ -5,6 +5,7 @@ included, because most of them travel on unchanged. The listener says when the a
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import httptools
@@ -21,12 +22,12 @@ _JOIN_BELOW_BYTES = 8 * 1024
 class AnswerListener(Protocol):
     """Who sent the request on this connection."""
 
-    def on_head(self, head: ResponseHead) -> None:
-        """The final (not 1xx) head is complete."""
-        ...
+    def on_head(self, head: ResponseHead) -> Callable[[bytes], None] | None:
+        """The final (not 1xx) head is complete.
 
-    def on_body(self, data: bytes) -> None:
-        """Bytes after the head, as read."""
+        Returns: Takes the bytes after it, as read; raises WireError where they are wrong.
+            ``None`` when nothing may follow.
+        """
         ...
 
     def on_lost(self, error: Exception | None) -> None:
@@ -56,9 +57,9 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_consume",
         "_fields",
         "_head",
-        "_in_body",
         "_listener",
         "_owner",
         "_parser",
@@ -74,7 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._owner = owner
         self._listener: AnswerListener | None = None
         self._head = b""
-        self._in_body = False
+        self._consume: Callable[[bytes], None] | None = None
         self._fields: RawHeaders = []
         self._parser: httptools.HttpResponseParser | None = None
         self.reused = False
@@ -84,7 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, listener: AnswerListener, head: bytes, body: bytes) -> None:
         """Send one request; its answer goes to ``listener``."""
         self._listener = listener
-        self._in_body = False
+        self._consume = None
         if len(body) < _JOIN_BELOW_BYTES:
             self.transport.write(head + body)
         else:
@@ -93,12 +94,13 @@ class UpstreamConnection(asyncio.Protocol):
     def detach(self) -> None:
         """The answer is over; the connection is idle."""
         self._listener = None
-        self._in_body = False
+        self._consume = None
         self.reused = True
 
     def abort(self) -> None:
         """Close at once; the backend sees its client leave and stops generating."""
         self._listener = None
+        self._consume = None
         if not self.closed:
             self.transport.abort()
 
@@ -118,13 +120,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse a head or hand on a body."""
-        listener = self._listener
-        if listener is None:
+        consume = self._consume
+        if consume is not None:
+            try:
+                consume(data)
+            except WireError as error:
+                self._break(error)
+        elif self._listener is None:
             self.transport.abort()  # an idle connection has nothing to say
-        elif self._in_body:
-            listener.on_body(data)
         else:
-            self._read_head(listener, data)
+            self._read_head(self._listener, data)
 
     def eof_received(self) -> bool | None:
         """The backend will send no more; ``connection_lost`` follows."""
@@ -165,18 +170,25 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             head = self._parse(data[: end + 4])
         except WireError as error:
-            self.abort()
-            listener.on_lost(error)
+            self._break(error)
             return
         rest = data[end + 4 :]
         if head.status < 200:  # noqa: PLR2004  an interim answer; the final one follows
             if rest:
                 self._read_head(listener, rest)
             return
-        self._in_body = True
-        listener.on_head(head)
-        if rest and self._listener is listener:
-            listener.on_body(rest)
+        consume = listener.on_head(head)
+        if self._listener is not listener:
+            return  # the answer is over with its head
+        self._consume = consume
+        if rest:
+            self.data_received(rest)
+
+    def _break(self, error: WireError) -> None:
+        listener = self._listener
+        self.abort()
+        if listener is not None:
+            listener.on_lost(error)
 
     def _parse(self, head: bytes) -> ResponseHead:
         if len(head) > _MAX_HEAD_BYTES:

@@ -46,7 +46,7 @@ class EventStream:
     """
 
     __slots__ = (
-        "_chunks",
+        "_end_with_event",
         "_first",
         "_last_types",
         "_partial",
@@ -58,7 +58,7 @@ class EventStream:
     )
 
     def __init__(self, endpoint: Endpoint, chunks: WholeChunks, *, withhold_usage: bool) -> None:
-        self._chunks = chunks
+        self._end_with_event = chunks.end_with_event
         self._withhold_usage = withhold_usage
         self._last_types = _LAST_TYPES.get(endpoint, frozenset())
         self._partial = b""
@@ -85,11 +85,11 @@ class EventStream:
         the read as the latest of the stream.
         """
         if (
-            self._partial
-            or self._first
-            or _USAGE in data
+            _USAGE in data
             or _ERROR in data
-            or not self._chunks.end_with_event(data)
+            or not self._end_with_event(data)
+            or self._partial
+            or self._first
         ):
             return False
         self._tail = data

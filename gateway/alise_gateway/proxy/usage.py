@@ -9,6 +9,9 @@ import json
 import msgspec
 
 
+_MAX_TOKENS = 2**40
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one request as the engine counted them; ``None`` where it did not say."""
 
@@ -112,4 +115,9 @@ def _from_wire(wire: _WireUsage) -> Usage:
     output = wire.output_tokens if wire.completion_tokens is None else wire.completion_tokens
     details = wire.prompt_tokens_details or wire.input_tokens_details
     cached = wire.cache_read_input_tokens if details is None else details.cached_tokens
-    return Usage(prompt, output, cached)
+    return Usage(_plausible(prompt), _plausible(output), _plausible(cached))
+
+
+def _plausible(tokens: int | None) -> int | None:
+    """Counts are summed in metrics and logs: one absurd figure would spoil them all."""
+    return tokens if tokens is not None and 0 <= tokens <= _MAX_TOKENS else None
