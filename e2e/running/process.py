@@ -82,7 +82,9 @@ class ServerProcess:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def __str__(self) -> str:
-        lines = self.output().splitlines()[self._shown_from :]
+        said = self.output().splitlines()[self._shown_from :]
+        # Tracebacks of vLLM run to hundreds of lines, and it lists its routes at every start.
+        lines = [line for line in said if "  File " not in line and "] Route: " not in line]
         return "\n".join([f"--- {self.log} ---", *lines[-TAIL_LINES:]])
 
 

@@ -23,6 +23,10 @@ _STREAMS_USAGE = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS})
 """Endpoints whose streams state usage only on request; the others always do."""
 
 
+_NULL = msgspec.Raw(b"null")
+"""A field that is absent. ``Raw`` stands alone: in a union with None, msgspec takes only null."""
+
+
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
@@ -34,7 +38,7 @@ class _Body(msgspec.Struct):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
-    priority: msgspec.Raw | None = None
+    priority: msgspec.Raw = _NULL
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -72,7 +76,7 @@ def parse_request(endpoint: Endpoint, body: bytes) -> InferenceRequest:
         max_tokens=_check_max_tokens(fields),
         body=body,
         injects_usage=injects_usage,
-        client_priority=fields.priority is not None,
+        client_priority=bytes(fields.priority) != b"null",
     )
 
 

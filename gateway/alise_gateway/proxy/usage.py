@@ -8,7 +8,6 @@ import json
 
 import msgspec
 
-
 _MAX_TOKENS = 2**40
 
 
@@ -51,6 +50,10 @@ class _Nested(msgspec.Struct):
     usage: _WireUsage | None = None
 
 
+_NULL = msgspec.Raw(b"null")
+"""A field that is absent. ``Raw`` stands alone: in a union with None, msgspec takes only null."""
+
+
 class Envelope(msgspec.Struct):
     """The few fields of an answer or event that the gateway reads."""
 
@@ -58,8 +61,9 @@ class Envelope(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
     usage: _WireUsage | None = None
     response: _Nested | None = None
-    message: _Nested | msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    message: msgspec.Raw = _NULL
+    """Anthropic's first event nests its usage here; in error events it is a text."""
+    error: msgspec.Raw = _NULL
 
 
 class _Body(msgspec.Struct):
@@ -67,6 +71,7 @@ class _Body(msgspec.Struct):
 
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_nested = msgspec.json.Decoder(_Nested).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 
@@ -83,9 +88,18 @@ def event_usage(event: Envelope) -> Usage | None:
     wire = event.usage
     if wire is None and event.response is not None:
         wire = event.response.usage
-    if wire is None and isinstance(event.message, _Nested):
-        wire = event.message.usage
+    if wire is None:
+        wire = _nested_usage(event.message)
     return None if wire is None else _from_wire(wire)
+
+
+def _nested_usage(message: msgspec.Raw) -> _WireUsage | None:
+    if not bytes(message).startswith(b"{"):
+        return None
+    try:
+        return _decode_nested(message).usage
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def body_usage(body: bytes) -> Usage:
