@@ -101,7 +101,7 @@ class Pipeline:
     ) -> Exchange | None:
         """Start a whole request."""
         if admission.head.endpoint is None:
-            return AsgiExchange(self._control, connection, request)
+            return AsgiExchange(self._control, connection, request, admission.tenant)
         exchange = RequestExchange(self._parts, connection, request, admission, self._forget)
         self._active.add(exchange)
         exchange.start()

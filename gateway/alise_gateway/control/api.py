@@ -26,7 +26,8 @@ from alise_gateway.control.schemas import (
     QueueObject,
     ReadinessReply,
 )
-from alise_gateway.control.view import ControlView
+from alise_gateway.control.view import ControlView, ModelCard
+from alise_gateway.domain.request import ALLOWED_MODELS
 
 _SERVER_ERROR: Final[dict[int | str, dict[str, Any]]] = {
     500: {"model": ErrorReply, "description": "A bug in the gateway."}
@@ -116,14 +117,14 @@ def _add_health(app: FastAPI, view: ControlView) -> None:
 def _add_models(app: FastAPI, view: ControlView) -> None:
 
     @app.get("/v1/models", tags=["models"])
-    async def list_models() -> ModelList:
+    async def list_models(request: Request) -> ModelList:
         """Every model that a request can name."""
-        return ModelList(data=[ModelObject.of(card) for card in view.models()])
+        return ModelList(data=[ModelObject.of(card) for card in _visible(view, request)])
 
     @app.get("/v1/models/{model_id:path}", tags=["models"], responses=_NO_MODEL)
-    async def get_model(model_id: str) -> ModelObject:
+    async def get_model(model_id: str, request: Request) -> ModelObject:
         """One model; its name may contain slashes."""
-        for card in view.models():
+        for card in _visible(view, request):
             if card.id == model_id:
                 return ModelObject.of(card)
         raise ControlError(
@@ -132,6 +133,13 @@ def _add_models(app: FastAPI, view: ControlView) -> None:
             code="model_not_found",
             param="model",
         )
+
+
+def _visible(view: ControlView, request: Request) -> list[ModelCard]:
+    """The models that the caller may use; all of them on the admin port."""
+    allowed = request.scope.get(ALLOWED_MODELS)
+    cards = view.models()
+    return cards if allowed is None else [card for card in cards if card.id in allowed]
 
 
 def _add_admin(app: FastAPI, view: ControlView, token: str | None) -> None:

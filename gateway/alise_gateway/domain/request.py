@@ -28,6 +28,10 @@ ANONYMOUS = Tenant(TenantId("anonymous"))
 """The tenant of every request when authentication is switched off."""
 
 
+ALLOWED_MODELS = "alise.allowed_models"
+"""ASGI scope key under which control endpoints find ``Tenant.allowed_models``."""
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """One complete HTTP request as intake read it from the socket."""

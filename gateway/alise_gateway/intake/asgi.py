@@ -12,7 +12,7 @@ import structlog
 
 from alise_core.errors import RequestError
 from alise_core.outcome import Outcome
-from alise_gateway.domain.request import HttpRequest, RawHeaders
+from alise_gateway.domain.request import ALLOWED_MODELS, HttpRequest, RawHeaders, Tenant
 from alise_gateway.intake.handler import ClientSide
 from alise_gateway.intake.replies import reply
 
@@ -27,10 +27,13 @@ _LOG = structlog.get_logger(__name__)
 class AsgiExchange:
     """One control request; an ``Exchange`` of intake."""
 
-    def __init__(self, app: AsgiApp, connection: ClientSide, request: HttpRequest) -> None:
+    def __init__(
+        self, app: AsgiApp, connection: ClientSide, request: HttpRequest, tenant: Tenant
+    ) -> None:
         self._app = app
         self._connection = connection
         self._request = request
+        self._tenant = tenant
         self._received = False
         self._status = 500
         self._fields: RawHeaders = []
@@ -49,7 +52,7 @@ class AsgiExchange:
 
     async def _run(self) -> None:
         try:
-            await self._app(_scope(self._request), self._receive, self._send)
+            await self._app(_scope(self._request, self._tenant), self._receive, self._send)
         except Exception:
             # Boundary: a defect of one control endpoint must not take the connection's loop.
             _LOG.exception("control_request_failed", path=self._request.path.decode("latin-1"))
@@ -98,7 +101,7 @@ class AsgiExchange:
         connection.end(data, keep_alive=keep_alive)
 
 
-def _scope(request: HttpRequest) -> Message:
+def _scope(request: HttpRequest, tenant: Tenant) -> Message:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -112,6 +115,7 @@ def _scope(request: HttpRequest) -> Message:
         "headers": request.headers,
         "client": None,
         "server": None,
+        ALLOWED_MODELS: tenant.allowed_models,
     }
 
 
