@@ -136,6 +136,11 @@ class MockEngine:
         """``http://host:port``."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def open_streams(self) -> int:
+        """Streams under way."""
+        return len(self._streams)
+
     def add(self, stream: _Stream) -> None:
         """Start a stream: the first event leaves with the head of the reply."""
         stream.connection.write(_STREAM_HEAD + self._step(stream))
