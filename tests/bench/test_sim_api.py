@@ -155,13 +155,13 @@ async def test_completions_take_every_form_of_prompt(client: openai.AsyncOpenAI)
         assert reply.usage.prompt_tokens == tokens
 
 
-async def test_a_completion_stream_carries_null_usage_until_the_end(
+async def test_a_completion_stream_carries_usage_at_the_end_only(
     http: httpx.AsyncClient,
 ) -> None:
     body = {"prompt": "hello", "stream": True, "stream_options": {"include_usage": True}}
     *tokens, usage, done = events((await http.post("/v1/completions", json=body)).text)
     assert len(tokens) == 7
-    assert all(event["usage"] is None for event in tokens)
+    assert not any("usage" in event for event in tokens)
     assert usage["usage"] == {"prompt_tokens": 1, "total_tokens": 8, "completion_tokens": 7}
     assert done == "[DONE]"
 
@@ -173,7 +173,8 @@ async def test_a_tool_call_has_parseable_arguments(client: openai.AsyncOpenAI, c
     asked: Any = {"model": "alise-sim", "messages": HELLO, "tools": [TOOL], "tool_choice": choice}
     reply = await client.chat.completions.create(**asked)
     call: Any = (reply.choices[0].message.tool_calls or [])[0]
-    assert reply.choices[0].finish_reason == "tool_calls"
+    # vLLM ends with "stop" where the request names the function.
+    assert reply.choices[0].finish_reason == ("tool_calls" if choice == "required" else "stop")
     assert call.function.name == "get_weather"
     assert set(json.loads(call.function.arguments)) == {"city"}
     stream = await client.chat.completions.create(**asked, stream=True)
@@ -193,7 +194,7 @@ async def test_under_auto_a_fixed_share_of_requests_calls_a_tool() -> None:
         for seed in range(16):
             body = {"messages": HELLO, "tools": [TOOL], "seed": seed}
             reply = (await http.post("/v1/chat/completions", json=body)).json()
-            kinds.append(bool(reply["choices"][0]["message"]["tool_calls"]))
+            kinds.append(bool(reply["choices"][0]["message"].get("tool_calls")))
         assert 3 < sum(kinds) < 13
 
 
@@ -201,13 +202,14 @@ async def test_under_auto_a_fixed_share_of_requests_calls_a_tool() -> None:
     ("body", "status", "kind", "param"),
     [
         ({"model": "nope", "messages": HELLO}, 404, "NotFoundError", "model"),
-        ({"messages": HELLO, "max_tokens": 9999}, 400, "BadRequestError", "input_tokens"),
+        ({"messages": HELLO, "max_tokens": 9999}, 400, "BadRequestError", "max_tokens"),
+        ({"messages": HELLO, "max_tokens": 4096}, 400, "BadRequestError", "input_tokens"),
         ({"messages": HELLO, "max_tokens": 0}, 400, "BadRequestError", "max_tokens"),
         ({"messages": HELLO, "n": 0}, 400, "BadRequestError", "n"),
-        ({"messages": "text"}, 400, "Bad Request", None),
+        ({"messages": "text"}, 400, "Bad Request", "body.messages"),
         ({"messages": []}, 400, "BadRequestError", "messages"),
-        ({}, 400, "Bad Request", None),
-        ({"messages": HELLO, "priority": 2**63}, 400, "Bad Request", None),
+        ({}, 400, "Bad Request", "body.messages"),
+        ({"messages": HELLO, "priority": 2**63}, 400, "Bad Request", "body.priority"),
         ({"messages": HELLO, "stream_options": {}}, 400, "Bad Request", None),
     ],
     ids=str,

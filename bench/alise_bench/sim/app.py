@@ -7,6 +7,7 @@ inference request costs two dictionary look-ups before its handler.
 
 import asyncio
 import hmac
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from alise_bench.sim.engine import Engine
 from alise_bench.sim.exchange import ClientGone, Exchange
 from alise_bench.sim.faults import FaultPlan
 from alise_bench.sim.inference import Inference
+from alise_bench.sim.text import seed_of
 from alise_core.clock import Clock
 from alise_core.wire import headers
 from alise_core.wire.openai import PATHS, Endpoint
@@ -55,6 +57,9 @@ class EngineApp:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  ASGI
         """Serve one HTTP request; other scopes are not used by this server."""
         exchange = Exchange(scope, receive, send)
+        if self._config.request_id_headers:
+            given = exchange.header(headers.REQUEST_ID) or uuid.uuid4().hex
+            exchange.reply_headers.append((headers.REQUEST_ID, given.encode("latin-1")))
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("requests are served by tasks")
@@ -150,11 +155,27 @@ class EngineApp:
                 "root": self._config.model,
                 "parent": None,
                 "max_model_len": self._config.scheduler.max_model_len,
-                "permission": [],
+                "permission": [self._permission(name)],
             }
             for name in (self._config.model, *self._config.aliases)
         ]
         await exchange.reply(200, {"object": "list", "data": models})
+
+    def _permission(self, name: str) -> dict[str, Any]:
+        return {
+            "id": f"modelperm-{seed_of(name):016x}",
+            "object": "model_permission",
+            "created": self._created,
+            "allow_create_engine": False,
+            "allow_sampling": True,
+            "allow_logprobs": True,
+            "allow_search_indices": False,
+            "allow_view": True,
+            "allow_fine_tuning": False,
+            "organization": "*",
+            "group": None,
+            "is_blocking": False,
+        }
 
     async def _version(self, exchange: Exchange) -> None:
         await exchange.reply(200, {"version": VERSION})

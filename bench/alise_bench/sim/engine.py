@@ -7,7 +7,7 @@ an event while there is nothing to compute.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -92,7 +92,7 @@ class OutputStream:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def take(self) -> Iterable[Gain]:
+    async def take(self) -> Collection[Gain]:
         """Wait for gains and take them."""
         while not self._gains:
             self._waiter = asyncio.get_running_loop().create_future()

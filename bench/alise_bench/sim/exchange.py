@@ -20,6 +20,8 @@ CONNECTION = "alise.connection"
 
 Headers = list[tuple[bytes, bytes]]
 JSON_TYPE = (b"content-type", b"application/json")
+VARY = (b"vary", b"Origin")
+"""vLLM's server allows cross-origin requests and says so on every reply."""
 SSE_TYPE = (b"content-type", b"text/event-stream; charset=utf-8")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -79,7 +81,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.connection: SimProtocol = scope["extensions"][CONNECTION]["protocol"]
-        self.reply_headers: Headers = []
+        self.reply_headers: Headers = [VARY]
         """Added to whatever reply is sent."""
         self.started = False
         self._headers: Headers = scope["headers"]
@@ -130,8 +132,15 @@ class Exchange:
         )
 
     async def write(self, data: bytes) -> None:
-        """Send a part of the body; waits while the client reads too slowly."""
+        """Send a part of the body, if not empty; waits while the client reads too slowly."""
+        if not data:
+            return
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def write_events(self, events: bytes) -> None:
+        """Send each SSE event as a part of its own, as vLLM does."""
+        for event in events.split(b"\n\n")[:-1]:
+            await self.write(event + b"\n\n")
 
     async def finish(self, data: bytes = b"") -> None:
         """Send the last part of the body."""

@@ -19,7 +19,7 @@ from alise_bench.sim.api.bodies import (
 from alise_bench.sim.api.chat import ChatRenderer
 from alise_bench.sim.api.completions import CompletionRenderer
 from alise_bench.sim.api.embeddings import embed
-from alise_bench.sim.api.errors import ApiError, unknown_model
+from alise_bench.sim.api.errors import ApiError, busy, unknown_model
 from alise_bench.sim.api.generation import (
     ID_PREFIX,
     Generating,
@@ -137,7 +137,7 @@ class Inference:
         try:
             return self._engine.submit(generation.sequences())
         except QueueFull as error:
-            raise ApiError(503, error.message) from error
+            raise busy() from error
 
     async def _whole(self, reply: _Reply) -> None:
         generation = reply.generation
@@ -164,14 +164,15 @@ class Inference:
         try:
             stream = self._submit(reply.generation)
         except ApiError as error:
-            await exchange.finish(error.event(reply.generation.endpoint))
+            await exchange.write_events(error.event(reply.generation.endpoint))
+            await exchange.finish()
             return
         try:
-            opening = reply.renderer.opening()
-            if opening:
-                await exchange.write(opening)
+            await exchange.write_events(reply.renderer.opening())
             if await self._pump(reply, stream):
-                await exchange.finish(reply.renderer.ending(_totals(reply.generation, stream)))
+                totals = _totals(reply.generation, stream)
+                await exchange.write_events(reply.renderer.ending(totals))
+                await exchange.finish()
         finally:
             self._engine.abort(stream)
 
@@ -184,21 +185,24 @@ class Inference:
         head = renderer.first()
         while remaining:
             data = b""
-            for gain in await stream.take():
+            gains = await stream.take()
+            for gain in gains:
                 completed += gain.count
                 remaining -= gain.finish is not None
                 data += renderer.gain(gain, completed)
             # The opening comes with the first token, in an event of its own.
             if head:
-                await write(head)
+                await reply.exchange.write_events(head)
                 head = b""
             if fault is not None and events >= fault.after_events:
                 if await in_stream(fault, reply.exchange, data):
                     return False
                 fault = None
-            if data:
+            if len(gains) == 1:
                 await write(data)
-                events += 1
+            else:
+                await reply.exchange.write_events(data)
+            events += 1
         return True
 
     async def _embeddings(self, exchange: Exchange, raw: bytes, fault: Fault | None) -> None:
@@ -223,15 +227,12 @@ class Inference:
         if name is None or name == self._config.model:
             return self._config.model
         if name not in self._config.aliases:
-            raise unknown_model(name)
+            raise unknown_model(name, (self._config.model, *self._config.aliases))
         return name
 
     def _request_id(self, exchange: Exchange) -> str:
         given = exchange.header(headers.REQUEST_ID)
-        request_id = given or f"{self._ids.getrandbits(128):032x}"
-        if self._config.request_id_headers:
-            exchange.reply_headers.append((headers.REQUEST_ID, request_id.encode("latin-1")))
-        return request_id
+        return given or f"{self._ids.getrandbits(64):016x}"
 
 
 def _totals(generation: Generation, stream: OutputStream) -> Totals:

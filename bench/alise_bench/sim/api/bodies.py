@@ -104,14 +104,30 @@ def parse(schema: type[B], raw: bytes, content_type: str) -> B:
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        position = getattr(error, "pos", 0)
-        raise malformed(
-            [{"type": "json_invalid", "loc": ("body", position), "msg": "JSON decode error"}]
-        ) from error
+        raise malformed([_json_finding(error)]) from error
     try:
         return schema.model_validate(document)
     except ValidationError as error:
-        findings = error.errors(include_url=False, include_context=False, include_input=False)
-        raise malformed(
-            [{**finding, "loc": ("body", *finding["loc"])} for finding in findings]
-        ) from error
+        raise malformed([_finding(dict(found)) for found in error.errors()]) from error
+
+
+def _json_finding(error: Exception) -> dict[str, Any]:
+    return {
+        "type": "json_invalid",
+        "loc": f"body.{getattr(error, 'pos', 0)}",
+        "msg": "JSON decode error",
+        "input": "<dict of 0 items>",
+        "ctx": {"error": getattr(error, "msg", type(error).__name__)},
+    }
+
+
+def _finding(found: dict[str, Any]) -> dict[str, Any]:
+    """One finding; what was sent is described and never repeated."""
+    given = found["input"]
+    size = f" of {len(given)} items" if isinstance(given, dict | list) else ""
+    return {
+        "type": found["type"],
+        "loc": ".".join(["body", *map(str, found["loc"])]),
+        "msg": found["msg"],
+        "input": f"<{type(given).__name__}{size}>",
+    }

@@ -10,11 +10,14 @@ from alise_bench.sim.api.generation import Generation
 from alise_bench.sim.api.outputs import Output
 from alise_bench.sim.api.rendering import (
     DONE,
+    FINGERPRINT,
+    FINGERPRINT_FIELD,
     Totals,
     encode_json,
     openai_usage,
     quoted,
     sse,
+    whole_usage,
 )
 from alise_bench.sim.engine import Gain
 from alise_bench.sim.sequence import FinishReason
@@ -22,7 +25,7 @@ from alise_bench.sim.sequence import FinishReason
 
 def finish_reason(output: Output, finish: FinishReason) -> str:
     """``finish_reason``: a completed tool call ends with its own."""
-    if output.tool is not None and finish is FinishReason.STOP:
+    if output.tool is not None and finish is FinishReason.STOP and not output.named:
         return "tool_calls"
     return finish.value
 
@@ -56,10 +59,11 @@ class ChatRenderer:
                 "logprobs": None,
                 "finish_reason": None,
             }
-            event = {**self._head, "choices": [choice], "prompt_token_ids": None}
+            usage: dict[str, Any] = {}
             if self._counts:
-                event["usage"] = openai_usage(Totals(self._generation.prompt_tokens, 0))
-            events.append(sse(event))
+                usage["usage"] = _running_usage(self._generation.prompt_tokens, 0)
+            tail = {"prompt_token_ids": None, "prompt_text": None}
+            events.append(sse({**self._head, "choices": [choice], **usage, **tail}))
         return b"".join(events)
 
     def gain(self, gain: Gain, completed: int) -> bytes:
@@ -74,19 +78,22 @@ class ChatRenderer:
         delta = (
             b'{"content":%b}' % quoted(text)
             if output.tool is None
-            else encode_json({"tool_calls": [self._fragment(output, gain, text)]})
+            else encode_json(self._fragments(output, gain, text))
         )
         event = b'%b%d,"delta":%b,"logprobs":null,%b' % (self._prefix, gain.choice, delta, tail)
         if self._counts:
-            usage = openai_usage(Totals(self._generation.prompt_tokens, completed))
+            usage = _running_usage(self._generation.prompt_tokens, completed)
             event += b',"usage":' + encode_json(usage)
+        if gain.finish is not None and not self._generation.include_usage:
+            event += FINGERPRINT_FIELD
         return event + b"}\n\n"
 
     def ending(self, totals: Totals) -> bytes:
         """The usage event, if asked for, and the end mark."""
         if not self._generation.include_usage:
             return DONE
-        return sse({**self._head, "choices": [], "usage": openai_usage(totals)}) + DONE
+        usage = {"usage": openai_usage(totals), "system_fingerprint": FINGERPRINT}
+        return sse({**self._head, "choices": [], **usage}) + DONE
 
     def whole(self, totals: Totals) -> dict[str, Any]:
         """The ``chat.completion`` object."""
@@ -96,45 +103,55 @@ class ChatRenderer:
             "object": "chat.completion",
             "choices": [self._choice(index, output) for index, output in enumerate(outputs)],
             "service_tier": None,
-            "system_fingerprint": None,
-            "usage": {**openai_usage(totals), "prompt_tokens_details": None},
+            "system_fingerprint": FINGERPRINT,
+            "usage": whole_usage(totals),
             "prompt_logprobs": None,
             "prompt_token_ids": None,
+            "prompt_text": None,
             "kv_transfer_params": None,
+            "ec_transfer_params": None,
+            "metrics": None,
         }
 
     def _choice(self, index: int, output: Output) -> dict[str, Any]:
-        calls = []
+        calls: dict[str, Any] = {}
         if output.tool is not None:
             function = {"name": output.tool, "arguments": output.whole}
-            calls = [{"id": self._call_id(index), "type": "function", "function": function}]
+            call = {"id": self._call_id(index), "type": "function", "function": function}
+            calls["tool_calls"] = [call]
         return {
             "index": index,
             "message": {
                 "role": "assistant",
-                "content": None if calls else output.whole,
+                "content": "" if calls else output.whole,
                 "refusal": None,
                 "annotations": None,
                 "audio": None,
                 "function_call": None,
-                "tool_calls": calls,
+                **calls,
                 "reasoning": None,
             },
             "logprobs": None,
             "finish_reason": finish_reason(output, output.finish),
             "stop_reason": output.stop_reason,
             "token_ids": None,
+            "routed_experts": None,
         }
 
-    def _fragment(self, output: Output, gain: Gain, text: str) -> dict[str, Any]:
-        if gain.start > 0:
-            return {"index": 0, "function": {"arguments": text}}
-        return {
-            "id": self._call_id(gain.choice),
-            "type": "function",
-            "index": 0,
-            "function": {"name": output.tool, "arguments": text},
-        }
+    def _fragments(self, output: Output, gain: Gain, text: str) -> dict[str, Any]:
+        """The delta of a tool call: its name with the first token, then its arguments."""
+        calls: list[dict[str, Any]] = []
+        if gain.start == 0:
+            head = {"id": self._call_id(gain.choice), "type": "function", "index": 0}
+            calls.append({**head, "function": {"name": output.tool}})
+        if text:
+            calls.append({"index": 0, "function": {"arguments": text}})
+        return {"content": None, "tool_calls": calls} if calls else {}
 
     def _call_id(self, choice: int) -> str:
         return f"chatcmpl-tool-{self._generation.outputs[choice].seed:08x}{choice}"
+
+
+def _running_usage(prompt_tokens: int, completed: int) -> dict[str, Any]:
+    usage = openai_usage(Totals(prompt_tokens, completed))
+    return {**usage, "completion_tokens_details": None}

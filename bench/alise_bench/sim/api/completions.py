@@ -5,11 +5,14 @@ from typing import Any
 from alise_bench.sim.api.generation import Generation
 from alise_bench.sim.api.rendering import (
     DONE,
+    FINGERPRINT,
+    FINGERPRINT_FIELD,
     Totals,
     encode_json,
     openai_usage,
     quoted,
     sse,
+    whole_usage,
 )
 from alise_bench.sim.engine import Gain
 
@@ -41,26 +44,29 @@ class CompletionRenderer:
         reason = stop = b"null"
         if gain.finish is not None:
             reason, stop = quoted(gain.finish.value), encode_json(output.stop_reason)
-        usage = b"null"
-        if self._generation.continuous_usage:
-            usage = encode_json(openai_usage(Totals(self._generation.prompt_tokens, completed)))
-        return (
+        event = (
             b'%b%d,"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":%b,'
-            b'"prompt_token_ids":null,"token_ids":null}],"usage":%b}\n\n'
+            b'"prompt_token_ids":null,"token_ids":null}]'
         ) % (
             self._prefix,
             gain.choice,
             quoted(output.text(gain.start, gain.count)),
             reason,
             stop,
-            usage,
         )
+        if self._generation.continuous_usage:
+            usage = openai_usage(Totals(self._generation.prompt_tokens, completed))
+            event += b',"usage":' + encode_json(usage)
+        if gain.finish is not None and not self._generation.include_usage:
+            event += FINGERPRINT_FIELD
+        return event + b"}\n\n"
 
     def ending(self, totals: Totals) -> bytes:
         """The usage event, if asked for, and the end mark."""
         if not self._generation.include_usage:
             return DONE
-        return sse({**self._head, "choices": [], "usage": openai_usage(totals)}) + DONE
+        usage = {"usage": openai_usage(totals), "system_fingerprint": FINGERPRINT}
+        return sse({**self._head, "choices": [], **usage}) + DONE
 
     def whole(self, totals: Totals) -> dict[str, Any]:
         """The ``text_completion`` object."""
@@ -74,6 +80,7 @@ class CompletionRenderer:
                 "token_ids": None,
                 "prompt_logprobs": None,
                 "prompt_token_ids": None,
+                "routed_experts": None,
             }
             for index, output in enumerate(self._generation.outputs)
         ]
@@ -81,7 +88,9 @@ class CompletionRenderer:
             **self._head,
             "choices": choices,
             "service_tier": None,
-            "system_fingerprint": None,
-            "usage": {**openai_usage(totals), "prompt_tokens_details": None},
+            "system_fingerprint": FINGERPRINT,
+            "usage": whole_usage(totals),
             "kv_transfer_params": None,
+            "ec_transfer_params": None,
+            "metrics": None,
         }

@@ -4,6 +4,7 @@ Source: vLLM ``entrypoints/openai`` error handlers and ``entrypoints/anthropic``
 """
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,6 @@ _TYPES = {
     404: "NotFoundError",
     500: "InternalServerError",
     501: "NotImplementedError",
-    503: "ServiceUnavailableError",
 }
 
 
@@ -52,22 +52,48 @@ class ApiError(Exception):
         """The stream events that replace a reply once the status line is sent."""
         data = json.dumps(self.body(endpoint))
         if endpoint in ANTHROPIC_ENDPOINTS:
+            # vLLM's own conversion of the error event fails, and that failure is what it sends.
+            error = {"type": "internal_error", "message": self.message}
+            data = json.dumps({"type": "error", "error": error}, separators=(",", ":"))
             return f"event: error\ndata: {data}\n\n".encode()
         return f"data: {data}\n\ndata: [DONE]\n\n".encode()
 
 
-def malformed(details: list[dict[str, Any]]) -> ApiError:
-    """A body that the schema refuses: vLLM reports the validator's findings as text."""
-    return ApiError(400, str(details), kind=HTTPStatus.BAD_REQUEST.phrase)
+BUSY = "The engine is currently busy and cannot accept new requests. Please try again later."
 
 
-def unknown_model(name: str) -> ApiError:
-    """The model is not served here."""
-    return ApiError(404, f"The model `{name}` does not exist.", param="model")
+def busy() -> ApiError:
+    """A queue limit is met."""
+    return ApiError(503, BUSY, kind=HTTPStatus.SERVICE_UNAVAILABLE.phrase)
+
+
+def malformed(findings: list[dict[str, Any]]) -> ApiError:
+    """A body that the schema refuses: the validator's findings as text, the first as ``param``.
+
+    Each finding has ``type``, ``loc`` (a dotted path) and ``msg``.
+    """
+    count = f"{len(findings)} validation error{'s' if len(findings) > 1 else ''}:"
+    message = "\n".join([count, *(f"  {finding}" for finding in findings)])
+    return ApiError(400, message, param=str(findings[0]["loc"]), kind=HTTPStatus.BAD_REQUEST.phrase)
+
+
+def unknown_model(name: str, served: Sequence[str]) -> ApiError:
+    """The model is not served here; names those that are."""
+    aliases = ", ".join(served)
+    return ApiError(
+        404, f"The model `{name}` does not exist. Valid aliases: {aliases}.", param="model"
+    )
 
 
 def too_long(limit: int, prompt: int, output: int) -> ApiError:
     """Prompt plus requested output exceed the context length; token counts."""
+    if output > limit:
+        return ApiError(
+            400,
+            f"max_tokens={output} cannot be greater than max_model_len={limit}. Please request "
+            f"fewer output tokens. (parameter=max_tokens, value={output})",
+            param="max_tokens",
+        )
     return ApiError(
         400,
         f"This model's maximum context length is {limit} tokens. However, you requested {output} "

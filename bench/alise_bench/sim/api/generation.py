@@ -283,7 +283,7 @@ def _output(
             400, "tool_choice names a function that is not in tools", param="tool_choice"
         ) from error
     if function is not None:
-        return as_tool_call(output, function)
+        return as_tool_call(output, function, named=isinstance(wanted.tool_choice, dict))
     if wanted.stops:
         return with_stop(output, wanted.stops, body.min_tokens)
     return output

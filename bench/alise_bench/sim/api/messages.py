@@ -1,12 +1,13 @@
 """Replies of ``/v1/messages`` in Anthropic's shape, as vLLM serves them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from alise_bench.sim.api.chat import finish_reason
 from alise_bench.sim.api.generation import Generation
 from alise_bench.sim.api.outputs import Output
-from alise_bench.sim.api.rendering import DONE, Totals, named_sse
+from alise_bench.sim.api.rendering import Totals, named_sse
 from alise_bench.sim.engine import Gain
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -39,7 +40,7 @@ class MessageRenderer:
         if self._output.tool is not None:
             block = {**self._tool_block(), "input": {}}
         return _event("message_start", message=message) + _event(
-            "content_block_start", index=0, content_block=block
+            "content_block_start", content_block=block, index=0
         )
 
     def gain(self, gain: Gain, completed: int) -> bytes:
@@ -50,10 +51,10 @@ class MessageRenderer:
         delta = {"type": "text_delta", "text": text}
         if self._output.tool is not None:
             delta = {"type": "input_json_delta", "partial_json": text}
-        return _event("content_block_delta", index=0, delta=delta)
+        return _event("content_block_delta", delta=delta, index=0)
 
     def ending(self, totals: Totals) -> bytes:
-        """Block end, stop reason with usage, message end, and vLLM's end mark."""
+        """Block end, stop reason with usage, message end; this API has no end mark."""
         return (
             _event("content_block_stop", index=0)
             + _event(
@@ -65,11 +66,11 @@ class MessageRenderer:
                 usage={"input_tokens": totals.prompt, "output_tokens": totals.completion},
             )
             + _event("message_stop")
-            + DONE
         )
 
     def whole(self, totals: Totals) -> dict[str, Any]:
         """The ``message`` object."""
+        stop = self._output.stop_reason
         block: dict[str, Any] = {"type": "text", "text": self._output.whole}
         if self._output.tool is not None:
             block = {**self._tool_block(), "input": _arguments(self._output)}
@@ -80,12 +81,12 @@ class MessageRenderer:
             "content": [block],
             "model": self._generation.model,
             "stop_reason": self._stop_reason(),
-            "stop_sequence": self._output.stop_reason,
+            **({"stop_sequence": stop} if stop is not None else {}),
             "usage": {"input_tokens": totals.prompt, "output_tokens": totals.completion},
         }
 
     def _stop_reason(self) -> str:
-        return _STOP_REASONS[finish_reason(self._output, self._output.finish)]
+        return _STOP_REASONS[finish_reason(replace(self._output, named=False), self._output.finish)]
 
     def _tool_block(self) -> dict[str, Any]:
         return {

@@ -32,6 +32,8 @@ class Output:
     pieces: tuple[str, ...] | None = None
     stop_reason: str | None = None
     tool: str | None = None
+    named: bool = False
+    """The request named the function; vLLM then ends with ``stop``."""
 
     def text(self, start: int, count: int) -> str:
         """Text of ``count`` tokens from ``start``."""
@@ -88,22 +90,34 @@ def _cut(pieces: list[str], length: int) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def as_tool_call(output: Output, function: dict[str, Any]) -> Output:
+_SHORTEST_CALL = 2
+"""Tokens of an output that has no room for words: its first token carries all arguments."""
+
+
+def as_tool_call(output: Output, function: dict[str, Any], *, named: bool = False) -> Output:
     """The same number of tokens as a call of ``function`` with one string argument."""
     # OpenAI names the schema "parameters", Anthropic "input_schema".
     schema = function.get("parameters") or function.get("input_schema") or {}
     properties = schema.get("properties") or {}
     opening = json.dumps({next(iter(properties), "input"): ""})[:-2]
     pieces = [word(output.seed, index) for index in range(output.tokens)]
-    pieces[0] = opening + pieces[0].lstrip()
+    # The first token names the function; arguments come with the tokens after it.
+    pieces[0] = ""
+    if output.tokens > 1:
+        pieces[1] = opening + pieces[1].lstrip()
     if output.finish is FinishReason.STOP:
         # The end-of-sequence token carries no text; the token before it closes the object.
         pieces[-1] = ""
-        if len(pieces) == 1:
+        if output.tokens <= _SHORTEST_CALL:
             pieces[0] = opening
-        pieces[max(0, len(pieces) - 2)] += '"}'
+        pieces[max(0, output.tokens - 2)] += '"}'
     return Output(
-        output.seed, output.tokens, output.finish, tuple(pieces), tool=str(function.get("name"))
+        output.seed,
+        output.tokens,
+        output.finish,
+        tuple(pieces),
+        tool=str(function.get("name")),
+        named=named,
     )
 
 

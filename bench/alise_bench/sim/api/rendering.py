@@ -50,12 +50,26 @@ def quoted(text: str) -> bytes:
     return encode_json(text)
 
 
+FINGERPRINT = "vllm-0.32.0-simulated"
+"""``system_fingerprint``: on whole replies, and on the usage event or else the last token's."""
+FINGERPRINT_FIELD = b',"system_fingerprint":' + encode_json(FINGERPRINT)
+
+
 def openai_usage(totals: Totals) -> dict[str, Any]:
     """``usage`` with vLLM's fields in its order."""
     return {
         "prompt_tokens": totals.prompt,
         "total_tokens": totals.prompt + totals.completion,
         "completion_tokens": totals.completion,
+    }
+
+
+def whole_usage(totals: Totals) -> dict[str, Any]:
+    """``usage`` of a reply that is not streamed."""
+    return {
+        **openai_usage(totals),
+        "prompt_tokens_details": None,
+        "completion_tokens_details": None,
     }
 
 

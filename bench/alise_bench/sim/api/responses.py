@@ -28,7 +28,7 @@ class ResponsesRenderer:
         """The message item and its text part."""
         item = self._item("in_progress", None)
         return self._event("response.output_item.added", output_index=0, item=item) + self._event(
-            "response.content_part.added", **self._place(), part=_part("")
+            "response.content_part.added", **self._place(), part=_part("", [])
         )
 
     def gain(self, gain: Gain, completed: int) -> bytes:
@@ -43,15 +43,12 @@ class ResponsesRenderer:
         text = self._output.whole
         response = self.whole(totals)
         item = response["output"][0]
-        kind = "response.completed"
-        if response["status"] == "incomplete":
-            kind = "response.incomplete"
         return b"".join(
             (
                 self._event("response.output_text.done", **self._place(), text=text, logprobs=[]),
                 self._event("response.content_part.done", **self._place(), part=_part(text)),
                 self._event("response.output_item.done", output_index=0, item=item),
-                self._event(kind, response=response),
+                self._event("response.completed", response=response),
             )
         )
 
@@ -59,47 +56,53 @@ class ResponsesRenderer:
         """The ``response`` object."""
         cut = self._output.finish is FinishReason.LENGTH
         status = "incomplete" if cut else "completed"
-        return self._response(status, [self._item(status, self._output.whole)], totals)
+        return self._response(status, [self._item("completed", self._output.whole)], totals)
 
     def _response(
         self, status: str, output: list[dict[str, Any]], totals: Totals | None
     ) -> dict[str, Any]:
         usage = None
         if totals is not None:
-            usage = {
-                "input_tokens": totals.prompt,
-                "input_tokens_details": {"cached_tokens": totals.cached},
-                "output_tokens": totals.completion,
-                "output_tokens_details": {"reasoning_tokens": 0},
-                "total_tokens": totals.prompt + totals.completion,
-            }
+            usage = _usage(totals)
         incomplete = {"reason": "max_output_tokens"} if status == "incomplete" else None
+        echo = self._generation.echo
         return {
             "id": self._generation.reply_id,
-            "object": "response",
             "created_at": self._generation.created,
-            "status": status,
             "incomplete_details": incomplete,
-            "error": None,
+            "instructions": echo["instructions"],
+            "metadata": None,
             "model": self._generation.model,
+            "object": "response",
             "output": output,
             "parallel_tool_calls": True,
-            "tool_choice": "auto",
+            "temperature": echo["temperature"],
+            "tool_choice": "none",
             "tools": [],
+            "top_p": echo["top_p"],
             "background": False,
+            "max_output_tokens": echo["max_output_tokens"],
+            **dict.fromkeys(("max_tool_calls", "previous_response_id", "prompt", "reasoning")),
             "service_tier": "auto",
+            "status": status,
+            **dict.fromkeys(("text", "top_logprobs")),
             "truncation": "disabled",
             "usage": usage,
-            **self._generation.echo,
+            "user": None,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            **dict.fromkeys(("kv_transfer_params", "ec_transfer_params")),
+            **dict.fromkeys(("input_messages", "output_messages")),
         }
 
     def _item(self, status: str, text: str | None) -> dict[str, Any]:
         return {
             "id": self._item_id,
-            "type": "message",
+            "content": [] if text is None else [_part(text)],
             "role": "assistant",
             "status": status,
-            "content": [] if text is None else [_part(text)],
+            "type": "message",
+            "phase": None,
         }
 
     def _place(self) -> dict[str, Any]:
@@ -107,8 +110,29 @@ class ResponsesRenderer:
 
     def _event(self, kind: str, **fields: object) -> bytes:
         number, self._number = self._number, self._number + 1
-        return named_sse(kind, {"type": kind, "sequence_number": number, **fields})
+        document = {**fields, "sequence_number": number, "type": kind}
+        return named_sse(kind, dict(sorted(document.items())))
 
 
-def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": None}
+def _part(text: str, logprobs: list[str] | None = None) -> dict[str, Any]:
+    return {"annotations": [], "text": text, "type": "output_text", "logprobs": logprobs}
+
+
+def _usage(totals: Totals) -> dict[str, Any]:
+    return {
+        "input_tokens": totals.prompt,
+        "input_tokens_details": {
+            "cached_tokens": totals.cached,
+            "cache_write_tokens": 0,
+            "input_tokens_per_turn": [],
+            "cached_tokens_per_turn": [],
+        },
+        "output_tokens": totals.completion,
+        "output_tokens_details": {
+            "reasoning_tokens": 0,
+            "tool_output_tokens": 0,
+            "output_tokens_per_turn": [],
+            "tool_output_tokens_per_turn": [],
+        },
+        "total_tokens": totals.prompt + totals.completion,
+    }
