@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -18,6 +19,9 @@ _PANELS = (
     ("c64_64k", Figure.CPU_US, "64 KiB request\nCPU µs"),
     ("s256", Figure.CPU_S_PER_1000, "256 streams at 5 ms\nCPU s per 1,000 streams"),
 )
+_INSIDE: dict[str, Any] = {"va": "center", "ha": "right", "fontsize": 8, "color": "white"}
+_CUT_AT = 5
+"""A bar of more than this many times the median server's is cut."""
 _OURS, _THEIRS = "#0b6e4f", "#9aa5b1"
 
 
@@ -44,19 +48,26 @@ def _bars(results: Results, scenario: str, kind: Figure) -> list[tuple[str, Spre
 
 
 def _panel(axis: Axes, bars: Sequence[tuple[str, Spread]], title: str) -> None:
-    names = [name for name, _ in bars]
-    medians = [value.median for _, value in bars]
-    errors = [
-        [value.median - value.low for _, value in bars],
-        [value.high - value.median for _, value in bars],
-    ]
-    colours = [_OURS if name.startswith(SUBJECT) else _THEIRS for name in names]
-    axis.barh(names, medians, xerr=errors, color=colours, ecolor="#333333", capsize=2, height=0.65)
-    # One server may cost a hundred times the others.
-    axis.set_xscale("log")
-    axis.set_xlim(min(medians) / 2, max(medians) * 4)
-    for position, (_, value) in enumerate(bars):
-        axis.text(value.high * 1.15, position, number(value.median), va="center", fontsize=8)
+    limit = _axis_limit([value.median for _, value in bars])
+    for position, (name, value) in enumerate(bars):
+        length = min(value.median, limit)
+        colour = _OURS if name.startswith(SUBJECT) else _THEIRS
+        axis.barh(position, length, color=colour, height=0.65)
+        if value.median > limit:
+            axis.text(limit * 0.97, position, f"{number(value.median)} \u2192", **_INSIDE)
+            continue
+        error = [[value.median - value.low], [value.high - value.median]]
+        axis.errorbar(length, position, xerr=error, ecolor="#333333", capsize=2, fmt="none")
+        end = min(value.high, limit)
+        axis.text(end + limit * 0.02, position, number(value.median), va="center", fontsize=8)
+    axis.set_xlim(0, limit * 1.15)
+    axis.set_yticks(range(len(bars)), [name for name, _ in bars])
     axis.set_title(title, fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
+
+
+def _axis_limit(medians: Sequence[float]) -> float:
+    """Where the axis ends: one server may cost a hundred times the others, and is cut there."""
+    usual = sorted(medians)[len(medians) // 2]
+    return 1.15 * max(value for value in medians if value <= _CUT_AT * usual)
