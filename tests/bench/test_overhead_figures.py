@@ -1,7 +1,7 @@
 import pytest
 
 from alise_bench.load.distribution import Spread
-from alise_bench.overhead.figures import Figure, error_count, figure, memory_mib, ratio
+from alise_bench.overhead.figures import Figure, error_count, figure, memory_mib, ratio, wait_ratio
 from fakes.overhead_results import results, row
 
 
@@ -70,3 +70,8 @@ def test_memory_per_stream_counts_every_stream_that_was_started() -> None:
 def test_memory_is_in_mib() -> None:
     idle, peak = memory_mib(results(row("alise"), memory=70), "alise")
     assert (median(idle), median(peak)) == (40, 70)
+
+
+def test_waiting_is_a_share_of_the_wall_time() -> None:
+    assert median(wait_ratio(results(row("alise")), "alise")) == pytest.approx(0.05)
+    assert wait_ratio(results(row("alise")), "smg") is None

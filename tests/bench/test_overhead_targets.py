@@ -5,6 +5,7 @@ import yaml
 
 from alise_bench.overhead.runner import missing_reason
 from alise_bench.overhead.targets import BY_NAME, TARGETS, Launch, Place
+from alise_bench.settings import BenchSettings
 from alise_gateway.identity.keys import hash_key
 
 
@@ -59,3 +60,10 @@ def test_a_peer_that_is_not_installed_says_how_to_install_it(tmp_path: Path) -> 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "smg").touch()
     assert missing_reason(BY_NAME["smg"], tmp_path) == ""
+
+
+def test_the_peers_live_in_the_user_s_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
+    assert BenchSettings().peers_folder == Path("/some/cache/alise/peers")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert BenchSettings().peers_folder == Path.home() / ".cache" / "alise" / "peers"

@@ -33,7 +33,6 @@ class Figure(StrEnum):
     BESIDE_TTFB_P50 = "TTFB p50 of new requests ms"
     BESIDE_TTFB_P99 = "TTFB p99 of new requests ms"
     RSS_KIB_PER_STREAM = "RSS KiB per stream"
-    WAIT_RATIO = "waiting for its CPU / wall"
 
 
 def figure(results: Results, target: str, scenario: str, kind: Figure) -> Spread | None:
@@ -66,6 +65,17 @@ def memory_mib(results: Results, target: str) -> tuple[Spread | None, Spread | N
     return spread(item.idle / mib for item in mine), spread(item.peak / mib for item in mine)
 
 
+def wait_ratio(results: Results, target: str) -> Spread | None:
+    """How much of the wall time a server waited for its CPU, over all its rows.
+
+    More than a few hundredths says that something else ran on that CPU, or that the server has
+    several threads which wait for each other.
+    """
+    return spread(
+        row.wait_seconds / row.wall_seconds for row in results.rows if row.target == target
+    )
+
+
 def _rows(results: Results, target: str, scenario: str) -> Iterable[Row]:
     return (row for row in results.rows if row.target == target and row.scenario == scenario)
 
@@ -94,7 +104,6 @@ _NOT_DIRECT = {
     Figure.CPU_S_PER_1000,
     Figure.CPU_US_PER_EVENT,
     Figure.RSS_KIB_PER_STREAM,
-    Figure.WAIT_RATIO,
 }
 _PLAIN: dict[Figure, Callable[[Row], float | None]] = {
     Figure.CPU_US: lambda row: row.cpu_seconds / row.completed * 1e6,
@@ -109,5 +118,4 @@ _PLAIN: dict[Figure, Callable[[Row], float | None]] = {
     Figure.BESIDE_TTFB_P50: lambda row: row.beside_ttfb_ms.p50 if row.beside_ttfb_ms else None,
     Figure.BESIDE_TTFB_P99: lambda row: row.beside_ttfb_ms.p99 if row.beside_ttfb_ms else None,
     Figure.RSS_KIB_PER_STREAM: lambda row: (row.rss_peak - row.rss_before) / _KIB / row.requests,
-    Figure.WAIT_RATIO: lambda row: row.wait_seconds / row.wall_seconds,
 }

@@ -3,7 +3,7 @@
 Pure: a result file in, Markdown out. The same figures always give the same text.
 """
 
-from alise_bench.overhead.figures import Figure, memory_mib, ratio
+from alise_bench.overhead.figures import Figure, memory_mib, ratio, wait_ratio
 from alise_bench.overhead.goals import SUBJECT, Verdict, judge
 from alise_bench.overhead.results import Conditions, Results, TargetInfo
 from alise_bench.overhead.tables import number, scenario_tables, shown
@@ -35,6 +35,9 @@ def render(results: Results) -> str:
         _memory(results),
         "## Conditions",
         _conditions(results.conditions),
+        "Time that the server under test waited for its CPU, share of the wall time, over all "
+        "scenarios and rounds (other work on the machine, or its own threads):",
+        _waits(results),
         "## Targets",
         _targets(results.targets),
         _failures(results),
@@ -117,6 +120,15 @@ def _conditions(conditions: Conditions) -> str:
         ["rounds, seed", f"{conditions.repeats}, {conditions.seed}"],
     ]
     return table(["", "value"], rows).replace("--:", "---")
+
+
+def _waits(results: Results) -> str:
+    rows = [
+        [target.name, shown(wait_ratio(results, target.name))]
+        for target in results.targets
+        if target.name != "direct" and wait_ratio(results, target.name) is not None
+    ]
+    return table(["target", "waiting / wall"], rows)
 
 
 def _targets(targets: list[TargetInfo]) -> str:
