@@ -2,9 +2,10 @@
 
 llhttp (through httptools) parses; this class adds what a parser does not decide: limits on head,
 body and framing overhead, time limits, one request in flight per connection with a bounded number
-parsed ahead (pipelining), and an answer before the body where the head alone is refused. After
-an error the connection is drained for a moment before it closes, because a reset would destroy
-the error reply on its way.
+parsed ahead (pipelining), and an answer before the body where the head alone is refused. A request
+that cannot be understood is the connection's last: those before it are answered, then it is
+refused. The connection is then drained for a moment before it closes, because a reset would
+destroy the reply on its way.
 
 Refused although llhttp would take it: HTTP versions other than 1.0 and 1.1, a transfer coding
 other than ``chunked``, chunked bodies in HTTP/1.0, a missing or repeated Host
@@ -17,13 +18,20 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 import httptools
+import structlog
 
 from alise_core.clock import Clock
-from alise_core.errors import InvalidRequest, RequestError
-from alise_core.outcome import Outcome
+from alise_core.errors import RequestError
 from alise_gateway.domain.request import HttpRequest, RawHeaders
 from alise_gateway.intake.handler import Admission, Exchange, RequestHandler
-from alise_gateway.intake.head import check_head, framing_overhead_allowed
+from alise_gateway.intake.head import Head, check_head, framing_overhead_allowed
+from alise_gateway.intake.refusals import (
+    body_too_large,
+    defect,
+    head_too_large,
+    malformed,
+    too_slow,
+)
 from alise_gateway.intake.replies import CONTINUE, error_body, error_fields, reply
 from alise_gateway.settings import LimitSettings, TimeoutSettings
 
@@ -31,6 +39,7 @@ _WRITE_HIGH_WATER_BYTES = 64 * 1024
 _MAX_AHEAD_BYTES = 256 * 1024
 _LINGER_SECONDS = 2.0
 _MAX_LINGER_BYTES = 4 * 1024 * 1024
+_LOG = structlog.get_logger(__name__)
 
 
 class Phase(Enum):
@@ -40,7 +49,11 @@ class Phase(Enum):
     HEAD = auto()
     BODY = auto()
     DRAINING = auto()
-    """Nothing more is read; the connection closes when the client has taken the reply."""
+    """No more requests are read; the connection closes when the client has its last reply."""
+
+
+class _NoMoreRequests(Exception):
+    """Stops the parser in the middle of a read."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -51,13 +64,16 @@ class ClientConnection(asyncio.Protocol):
         "_ahead",
         "_body",
         "_body_bytes",
+        "_checked",
         "_clock",
         "_closing",
+        "_continue_due",
         "_current",
         "_deadline",
         "_exchange",
         "_handler",
         "_head",
+        "_last_words",
         "_limits",
         "_on_closed",
         "_parser",
@@ -66,6 +82,7 @@ class ClientConnection(asyncio.Protocol):
         "_raw_bytes",
         "_refusal",
         "_timeouts",
+        "_unsent_bytes",
         "_url",
         "_writing_blocked",
         "transport",
@@ -94,7 +111,11 @@ class ClientConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._raw_bytes = 0
+        self._checked: Head | None = None
         self._admission: Admission | None = None
+        self._continue_due = False
+        self._last_words: bytes | None = None
+        self._unsent_bytes = 0
         self._refusal: RequestError | None = None
         self._ahead: deque[tuple[HttpRequest, Admission]] = deque()
         self._current: HttpRequest | None = None
@@ -172,19 +193,22 @@ class ClientConnection(asyncio.Protocol):
         """Enforce time limits; called a few times a second."""
         if self._exchange is not None:
             self._exchange.sweep(now)
+        if self._unsent_bytes:
+            self._follow_last_reply(now)
         if self._deadline is None or now < self._deadline:
             return
-        if self._phase is Phase.HEAD or (self._phase is Phase.IDLE and self._raw_bytes):
-            self._refuse_early(_slow("headers", self._timeouts.header_seconds))
+        if self._phase is Phase.HEAD:
+            self._refuse_early(too_slow("headers", self._timeouts.header_seconds))
         elif self._phase is Phase.BODY:
-            self._refuse_early(_slow("body", self._timeouts.body_seconds))
+            self._refuse_early(too_slow("body", self._timeouts.body_seconds))
         else:
-            self.transport.abort()  # idle for too long, or the reply's linger time is over
+            # Idle for too long, or the client does not read, or the linger time is over.
+            self.transport.abort()
 
     def shut_down(self) -> None:
         """Close when idle; an answer in progress ends first."""
         self._closing = True
-        if self._phase is Phase.IDLE and self._exchange is None:
+        if self._phase is Phase.IDLE and self._current is None and not self._ahead:
             self.transport.close()
 
     def abort(self) -> None:
@@ -209,13 +233,11 @@ class ClientConnection(asyncio.Protocol):
             self._phase = Phase.HEAD
             self._deadline = self._clock.now() + self._timeouts.header_seconds
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._closing = True  # an upgrade is declined by answering the request and closing
+            self._feed(data)
         except httptools.HttpParserError as error:
             self._on_parser_error(error)
-            return
-        self._check_sizes()
+        else:
+            self._check_sizes()
 
     def eof_received(self) -> bool | None:
         """A client that stops sending is gone: close, which ends what it asked for."""
@@ -228,6 +250,9 @@ class ClientConnection(asyncio.Protocol):
         self._ahead.clear()
         self._current = None
         self._deadline = None
+        self._unsent_bytes = 0
+        # It refers back here: a cycle that only the garbage collector would find.
+        del self._parser
         self._on_closed(self)
         if exchange is not None:
             exchange.client_gone()
@@ -243,16 +268,21 @@ class ClientConnection(asyncio.Protocol):
         self._writing_blocked = False
         if self._exchange is not None:
             self._exchange.client_blocked(blocked=False)
+        else:
+            self._next()
 
     # llhttp callbacks
 
     def on_message_begin(self) -> None:
         """A request starts; blank lines before it are not part of it."""
+        if self._phase is Phase.DRAINING:
+            raise _NoMoreRequests
         self._phase = Phase.HEAD
         self._head = []
         self._url = b""
         self._body = []
         self._body_bytes = 0
+        self._checked = None
         self._admission = None
         if self._deadline is None:
             self._deadline = self._clock.now() + self._timeouts.header_seconds
@@ -264,13 +294,16 @@ class ClientConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header field; trailers are dropped."""
         if self._phase is Phase.HEAD:
-            self._head.append((name.lower(), value))
+            # llhttp leaves the whitespace after a value, which is no part of it.
+            self._head.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Refuse what the head alone is enough to refuse, before a body is sent."""
         parser = self._parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            return  # ``_feed`` presents it again
         try:
-            head = check_head(
+            self._checked = head = check_head(
                 parser.get_method(), self._url, self._head, parser.get_http_version(), self._limits
             )
             self._admission = self._handler.on_head(head)
@@ -279,14 +312,22 @@ class ClientConnection(asyncio.Protocol):
             raise
         self._phase = Phase.BODY
         self._deadline = self._clock.now() + self._timeouts.body_seconds
-        if head.expects_continue and self._exchange is None:
-            self.transport.write(CONTINUE)
+        if head.expects_continue:
+            self._continue_due = True
+            if self._current is None and not self._ahead:
+                self._invite_body()
+            else:
+                # An interim answer belongs behind the answers before it; till then nobody is slow.
+                self._deadline = None
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        if self._continue_due:  # the client did not wait for it
+            self._continue_due = False
+            self._deadline = self._clock.now() + self._timeouts.body_seconds
         self._body_bytes += len(body)
         if self._body_bytes > self._limits.max_body_bytes:
-            self._refusal = too_large(self._limits.max_body_bytes)
+            self._refusal = body_too_large(self._limits.max_body_bytes)
             raise self._refusal
         self._body.append(body)
 
@@ -302,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
             query=admission.head.query,
             headers=self._head,
             body=parts[0] if len(parts) == 1 else b"".join(parts),
-            keep_alive=self._parser.should_keep_alive(),
+            keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
             http_minor=admission.head.http_minor,
             endpoint=admission.head.endpoint,
         )
@@ -310,108 +351,169 @@ class ClientConnection(asyncio.Protocol):
         self._deadline = None
         self._raw_bytes = 0
         self._body = []
+        self._continue_due = False
         self._ahead.append((request, admission))
         if self._current is None and len(self._ahead) == 1:
             self._next()
 
     # Inside
 
+    def _feed(self, data: bytes) -> None:
+        """Parse; a request to switch protocols is read as if it had not asked (RFC 9110 7.8).
+
+        llhttp would take the body of such a request for the other protocol's first bytes. Java's
+        HTTP client asks for h2c on every first request, bodies included.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._admission is not None:
+                    self._read_no_more()  # CONNECT, taken already; the rest is not HTTP
+                    return
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        parser = self._parser
+        version = parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, version)]
+        lines += [b"%b: %b" % field for field in self._head if field[0] != b"upgrade"]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
     def _next(self) -> None:
         """Start the next request that is whole, or wait for one."""
         if self._current is not None or self.transport.is_closing():
+            return
+        if self._writing_blocked:
+            # Answers that nobody takes would pile up; ``resume_writing`` goes on.
+            if self._phase is Phase.IDLE:
+                self._deadline = self._clock.now() + self._timeouts.client_write_seconds
             return
         if not self._ahead:
             self._rest()
             return
         request, admission = self._ahead.popleft()
         self._current = request
+        if self._phase is Phase.IDLE:
+            self._deadline = None
         self._resume_reading()
-        exchange = self._handler.on_request(self, request, admission)
+        try:
+            exchange = self._handler.on_request(self, request, admission)
+        except Exception:
+            # Boundary: without a reply the client would wait for ever.
+            _LOG.exception("request_failed_to_start")
+            if self._current is request:
+                self.refuse(defect(), [])
+            return
         # An immediate answer has ended the exchange already.
         if self._current is request:
             self._exchange = exchange
-            if self._writing_blocked and exchange is not None:
-                exchange.client_blocked(blocked=True)
 
     def _rest(self) -> None:
-        """Between requests: keep-alive time runs."""
+        """Everything is answered: keep-alive time runs, or a request that is half here goes on."""
+        if self._last_words is not None:
+            self._say_last_words()
+            return
         if self._phase is Phase.IDLE:
             self._deadline = self._clock.now() + self._timeouts.keep_alive_seconds
+        elif self._continue_due:
+            self._invite_body()
         self._resume_reading()
 
+    def _invite_body(self) -> None:
+        self._continue_due = False
+        self._deadline = self._clock.now() + self._timeouts.body_seconds
+        self.transport.write(CONTINUE)
+
     def _resume_reading(self) -> None:
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+        if not self._paused:
+            return
+        self._paused = False
+        self.transport.resume_reading()
+        if self._phase is Phase.HEAD:
+            self._deadline = self._clock.now() + self._timeouts.header_seconds
+        elif self._phase is Phase.BODY and not self._continue_due:
+            self._deadline = self._clock.now() + self._timeouts.body_seconds
 
     def _check_sizes(self) -> None:
         """Bounds on what the parser has taken in without calling back."""
-        if self._phase is Phase.HEAD:
+        if self._phase is Phase.HEAD or self._phase is Phase.IDLE:
             if self._raw_bytes > self._limits.max_header_bytes:
                 self._refuse_early(head_too_large(self._limits.max_header_bytes))
         elif self._phase is Phase.BODY:
             overhead = self._raw_bytes - self._body_bytes
             if overhead > framing_overhead_allowed(self._limits):
-                self._refuse_early(too_large(self._limits.max_body_bytes))
+                self._refuse_early(body_too_large(self._limits.max_body_bytes))
         if self._ahead and not self._paused:
             ahead_bytes = sum(len(request.body) for request, _ in self._ahead)
             if len(self._ahead) >= self._limits.max_pipelined or ahead_bytes > _MAX_AHEAD_BYTES:
                 self._paused = True
                 self.transport.pause_reading()
+                if self._phase is not Phase.DRAINING:
+                    self._deadline = None  # now it is the gateway that is slow
 
     def _on_parser_error(self, error: httptools.HttpParserError) -> None:
-        refusal = self._refusal or InvalidRequest(
-            f"The request is not valid HTTP/1.1: {error}.", code="malformed_http"
-        )
-        self._refuse_early(refusal)
+        if self._phase is Phase.DRAINING:
+            return
+        refusal = self._refusal
+        if refusal is None and isinstance(error, httptools.HttpParserCallbackError):
+            _LOG.error("request_intake_failed", exc_info=error.__context__)
+            refusal = defect()
+        self._refuse_early(refusal or malformed(str(error)))
 
     def _refuse_early(self, error: RequestError) -> None:
-        """Answer a request that never became whole; what follows it cannot be trusted."""
-        if self._current is not None or self._ahead:
-            # What came before is answered; then the connection closes.
-            self._closing = True
+        """Refuse a request that never became whole; what follows it cannot be trusted."""
+        last = self._ahead[-1][0] if self._ahead else self._current
+        self._read_no_more()
+        if last is not None and not last.keep_alive:
+            return  # nothing is a request that comes after the last one
+        self._handler.on_refused(error, self._admission)
+        head = self._checked
+        self._last_words = reply(
+            error.status,
+            error_fields(error),
+            error_body(error, None if head is None else head.endpoint),
+            keep_alive=False,
+            head_only=head is not None and head.method == b"HEAD",
+        )
+        if last is None:
+            self._say_last_words()
+
+    def _say_last_words(self) -> None:
+        words, self._last_words = self._last_words, None
+        if words is not None:
+            self.transport.write(words)
+            self._drain()
+
+    def _read_no_more(self) -> None:
+        """Ignore what the client still sends; the answers that are due end the connection."""
+        if self._phase is not Phase.DRAINING:
             self._phase = Phase.DRAINING
             self._deadline = None
-            return
-        self._handler.on_refused(error, self._admission)
-        endpoint = self._admission.head.endpoint if self._admission is not None else None
-        body = error_body(error, endpoint)
-        self.transport.write(reply(error.status, error_fields(error), body, keep_alive=False))
-        self._drain()
+            self._raw_bytes = 0
 
     def _drain(self) -> None:
-        """Close once the client has had time to read the reply."""
-        self._phase = Phase.DRAINING
-        self._deadline = self._clock.now() + _LINGER_SECONDS
-        self._raw_bytes = 0
+        """Close once the client has had time to read the last reply."""
+        self._read_no_more()
         self._ahead.clear()
+        self._last_words = None
+        self._raw_bytes = 0
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._linger(self._clock.now())
         if not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
         self._resume_reading()
 
+    def _follow_last_reply(self, now: float) -> None:
+        """A client may read the last reply slowly, as long as it reads."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent_bytes:
+            self._unsent_bytes = unsent
+            self._linger(now)
 
-def too_large(limit_bytes: int) -> RequestError:
-    """The body is larger than allowed."""
-    return RequestError(
-        f"The request body is larger than {limit_bytes} bytes.",
-        outcome=Outcome.REJECTED_TOO_LARGE,
-        code="body_too_large",
-    )
-
-
-def head_too_large(limit_bytes: int) -> RequestError:
-    """The header section is larger than allowed."""
-    return RequestError(
-        f"The request's header section is larger than {limit_bytes} bytes.",
-        outcome=Outcome.REJECTED_TOO_LARGE,
-        status=431,
-        code="headers_too_large",
-    )
-
-
-def _slow(part: str, limit_seconds: float) -> RequestError:
-    return InvalidRequest(
-        f"The request's {part} did not arrive within {limit_seconds:g} seconds.",
-        status=408,
-        code="request_timeout",
-    )
+    def _linger(self, now: float) -> None:
+        limit = self._timeouts.client_write_seconds if self._unsent_bytes else _LINGER_SECONDS
+        self._deadline = now + limit

@@ -1,0 +1,5 @@
+"""Real sockets, a real gateway, simulated engines."""
+
+import pytest
+
+pytest.register_assert_rewrite("fakes.gateway", "fakes.raw_client")
