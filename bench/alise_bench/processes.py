@@ -110,12 +110,15 @@ def running(
 
 def end(child: Child) -> None:
     """End a child and its process group; returns when the child is gone."""
-    _signal_group(child, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        child.process.wait(_GRACE_SECONDS)
-    # The leader may be gone while workers of its group still run.
-    _signal_group(child, signal.SIGKILL)
-    child.process.wait()
+    try:
+        _signal_group(child, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(_GRACE_SECONDS)
+    finally:
+        # An impatient second Ctrl-C comes here too; the leader may be gone while workers of its
+        # group still run.
+        _signal_group(child, signal.SIGKILL)
+        child.process.wait()
 
 
 @contextmanager
