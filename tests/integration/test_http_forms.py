@@ -160,6 +160,7 @@ async def test_a_pipeline_that_breaks_is_answered_as_far_as_it_was_good(
 ) -> None:
     client.send(post(chat("two")) + b"\x00garbage\r\n\r\n" + post(chat("one")))
     assert tokens((await client.reply()).body) == 2
+    assert (await client.reply()).status == 400
     await client.closed()
     assert gateway.metric("alise_gateway_requests_total", outcome="completed") == 1
 

@@ -120,5 +120,4 @@ def _scope(request: HttpRequest, tenant: Tenant) -> Message:
 
 
 def _unquoted(path: bytes) -> str:
-
     return unquote_to_bytes(path).decode("utf-8", errors="replace")

@@ -15,7 +15,6 @@ other than ``chunked``, chunked bodies in HTTP/1.0, a missing or repeated Host
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
 
 import httptools
 import structlog
@@ -24,7 +23,14 @@ from alise_core.clock import Clock
 from alise_core.errors import RequestError
 from alise_gateway.domain.request import HttpRequest, RawHeaders
 from alise_gateway.intake.handler import Admission, Exchange, RequestHandler
-from alise_gateway.intake.head import Head, check_head, framing_overhead_allowed
+from alise_gateway.intake.head import (
+    Head,
+    check_head,
+    framing_overhead_allowed,
+    head_without_upgrade,
+)
+from alise_gateway.intake.last_reply import LastReply
+from alise_gateway.intake.phase import Phase
 from alise_gateway.intake.refusals import (
     body_too_large,
     defect,
@@ -32,24 +38,13 @@ from alise_gateway.intake.refusals import (
     malformed,
     too_slow,
 )
-from alise_gateway.intake.replies import CONTINUE, error_body, error_fields, reply
+from alise_gateway.intake.replies import CONTINUE, closing_reply, error_body, error_fields, reply
 from alise_gateway.settings import LimitSettings, TimeoutSettings
 
 _WRITE_HIGH_WATER_BYTES = 64 * 1024
 _MAX_AHEAD_BYTES = 256 * 1024
-_LINGER_SECONDS = 2.0
 _MAX_LINGER_BYTES = 4 * 1024 * 1024
 _LOG = structlog.get_logger(__name__)
-
-
-class Phase(Enum):
-    """What the next bytes from the client are."""
-
-    IDLE = auto()
-    HEAD = auto()
-    BODY = auto()
-    DRAINING = auto()
-    """No more requests are read; the connection closes when the client has its last reply."""
 
 
 class _NoMoreRequests(Exception):
@@ -73,6 +68,7 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_handler",
         "_head",
+        "_last_reply",
         "_last_words",
         "_limits",
         "_on_closed",
@@ -82,7 +78,6 @@ class ClientConnection(asyncio.Protocol):
         "_raw_bytes",
         "_refusal",
         "_timeouts",
-        "_unsent_bytes",
         "_url",
         "_writing_blocked",
         "transport",
@@ -115,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
         self._admission: Admission | None = None
         self._continue_due = False
         self._last_words: bytes | None = None
-        self._unsent_bytes = 0
+        self._last_reply: LastReply | None = None
         self._refusal: RequestError | None = None
         self._ahead: deque[tuple[HttpRequest, Admission]] = deque()
         self._current: HttpRequest | None = None
@@ -173,13 +168,8 @@ class ClientConnection(asyncio.Protocol):
         head_only = request is not None and request.method == b"HEAD"
         endpoint = None if request is None else request.endpoint
         fields = [*error_fields(error), *extra]
-        data = reply(
-            error.status,
-            fields,
-            error_body(error, endpoint),
-            keep_alive=keep_alive,
-            head_only=head_only,
-        )
+        body = error_body(error, endpoint)
+        data = reply(error.status, fields, body, keep_alive=keep_alive, head_only=head_only)
         self.end(data, keep_alive=keep_alive)
 
     def pass_error(self, status: int, fields: RawHeaders, body: bytes) -> None:
@@ -193,8 +183,10 @@ class ClientConnection(asyncio.Protocol):
         """Enforce time limits; called a few times a second."""
         if self._exchange is not None:
             self._exchange.sweep(now)
-        if self._unsent_bytes:
-            self._follow_last_reply(now)
+        if self._last_reply is not None:
+            if self._last_reply.is_over(now):
+                self.transport.abort()
+            return
         if self._deadline is None or now < self._deadline:
             return
         if self._phase is Phase.HEAD:
@@ -202,8 +194,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._phase is Phase.BODY:
             self._refuse_early(too_slow("body", self._timeouts.body_seconds))
         else:
-            # Idle for too long, or the client does not read, or the linger time is over.
-            self.transport.abort()
+            self.transport.abort()  # idle for too long, or the client does not read
 
     def shut_down(self) -> None:
         """Close when idle; an answer in progress ends first."""
@@ -250,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
         self._ahead.clear()
         self._current = None
         self._deadline = None
-        self._unsent_bytes = 0
+        self._last_reply = None
         # It refers back here: a cycle that only the garbage collector would find.
         del self._parser
         self._on_closed(self)
@@ -371,17 +362,16 @@ class ClientConnection(asyncio.Protocol):
                 if self._admission is not None:
                     self._read_no_more()  # CONNECT, taken already; the rest is not HTTP
                     return
-                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                head = head_without_upgrade(
+                    self._parser.get_method(),
+                    self._url,
+                    self._parser.get_http_version(),
+                    self._head,
+                )
+                data = head + data[upgrade.args[0] :]
                 self._parser = httptools.HttpRequestParser(self)
             else:
                 return
-
-    def _head_without_upgrade(self) -> bytes:
-        parser = self._parser
-        version = parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, version)]
-        lines += [b"%b: %b" % field for field in self._head if field[0] != b"upgrade"]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _next(self) -> None:
         """Start the next request that is whole, or wait for one."""
@@ -395,7 +385,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._ahead:
             self._rest()
             return
-        request, admission = self._ahead.popleft()
+        self._start(*self._ahead.popleft())
+
+    def _start(self, request: HttpRequest, admission: Admission) -> None:
         self._current = request
         if self._phase is Phase.IDLE:
             self._deadline = None
@@ -472,12 +464,8 @@ class ClientConnection(asyncio.Protocol):
             return  # nothing is a request that comes after the last one
         self._handler.on_refused(error, self._admission)
         head = self._checked
-        self._last_words = reply(
-            error.status,
-            error_fields(error),
-            error_body(error, None if head is None else head.endpoint),
-            keep_alive=False,
-            head_only=head is not None and head.method == b"HEAD",
+        self._last_words = closing_reply(
+            error, b"" if head is None else head.method, None if head is None else head.endpoint
         )
         if last is None:
             self._say_last_words()
@@ -501,19 +489,9 @@ class ClientConnection(asyncio.Protocol):
         self._ahead.clear()
         self._last_words = None
         self._raw_bytes = 0
-        self._unsent_bytes = self.transport.get_write_buffer_size()
-        self._linger(self._clock.now())
+        self._last_reply = LastReply(
+            self.transport, self._timeouts.client_write_seconds, self._clock.now()
+        )
         if not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
         self._resume_reading()
-
-    def _follow_last_reply(self, now: float) -> None:
-        """A client may read the last reply slowly, as long as it reads."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent < self._unsent_bytes:
-            self._unsent_bytes = unsent
-            self._linger(now)
-
-    def _linger(self, now: float) -> None:
-        limit = self._timeouts.client_write_seconds if self._unsent_bytes else _LINGER_SECONDS
-        self._deadline = now + limit

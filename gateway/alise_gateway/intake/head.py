@@ -75,6 +75,13 @@ def check_head(
     )
 
 
+def head_without_upgrade(method: bytes, target: bytes, version: str, headers: RawHeaders) -> bytes:
+    """The same head, as a client would send it that does not ask for another protocol."""
+    lines = [b"%b %b HTTP/%b" % (method, target, version.encode())]
+    lines += [b"%b: %b" % field for field in headers if field[0] != b"upgrade"]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
 def framing_overhead_allowed(limits: LimitSettings) -> int:
     """Bytes that chunk sizes, extensions and trailers of one body may take."""
     return _CHUNK_OVERHEAD_BYTES + limits.max_header_bytes
@@ -108,6 +115,7 @@ def _check_size(target: bytes, headers: RawHeaders, limits: LimitSettings) -> No
 def _scan(headers: RawHeaders, version: str) -> tuple[int, int | None, bool]:
     """Number of Host fields, announced length, whether 100-continue is expected."""
     hosts = 0
+    codings = 0
     length: int | None = None
     expect = False
     for name, value in headers:
@@ -116,7 +124,8 @@ def _scan(headers: RawHeaders, version: str) -> tuple[int, int | None, bool]:
         elif name == b"content-length":
             length = int(value)
         elif name == b"transfer-encoding":
-            _check_coding(value, version)
+            codings += 1
+            _check_coding(value, version, codings)
         elif name == b"expect":
             if value.lower() != b"100-continue":
                 raise InvalidRequest(
@@ -128,12 +137,12 @@ def _scan(headers: RawHeaders, version: str) -> tuple[int, int | None, bool]:
     return hosts, length, expect
 
 
-def _check_coding(value: bytes, version: str) -> None:
+def _check_coding(value: bytes, version: str, codings: int) -> None:
     if version == "1.0":
         raise InvalidRequest(
             "HTTP/1.0 has no Transfer-Encoding; send Content-Length.", code="transfer_encoding"
         )
-    if value.strip().lower() != b"chunked":
+    if codings > 1 or value.lower() != b"chunked":
         raise InvalidRequest(
             "The only transfer coding accepted is 'chunked'.",
             status=501,

@@ -5,8 +5,6 @@ key occurs twice the last one counts, as in the engines' own JSON parsers, so th
 always understand the same request.
 """
 
-from typing import Any
-
 import msgspec
 
 from alise_core.errors import InvalidRequest
@@ -94,8 +92,12 @@ def _ask_for_usage(body: bytes, *, replace: bool) -> bytes:
     """Have the backend report token counts at the end of the stream."""
     if replace:
         # Null counts as present: a second key would be overruled by it.
-        options: dict[str, Any] | None = msgspec.json.decode(_decode_fields(body)["stream_options"])
-        return _replaced(body, "stream_options", (options or {}) | {"include_usage": True})
+        raw = bytes(_decode_fields(body)["stream_options"])
+        options = {} if raw == b"null" else _decode_fields(raw)
+        # Engines ignore it while include_usage is off, and the client did not ask for either.
+        options.pop("continuous_usage_stats", None)
+        options["include_usage"] = msgspec.Raw(b"true")
+        return _replaced(body, "stream_options", options)
     start = body.index(b"{") + 1
     # The object is not empty: it has a model.
     return b"".join((body[:start], _USAGE_OPTION, b",", body[start:]))

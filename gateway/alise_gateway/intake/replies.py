@@ -1,5 +1,8 @@
 """Replies that the gateway makes itself: errors in OpenAI's shape, as bytes. Pure."""
 
+from http import HTTPStatus
+from math import ceil
+
 import msgspec
 
 from alise_core.errors import RequestError
@@ -7,25 +10,8 @@ from alise_core.outcome import SPECS
 from alise_core.wire import headers as names
 from alise_core.wire.openai import ANTHROPIC_ENDPOINTS, Endpoint
 
-_REASONS = {
-    400: b"Bad Request",
-    401: b"Unauthorized",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    408: b"Request Timeout",
-    413: b"Content Too Large",
-    414: b"URI Too Long",
-    417: b"Expectation Failed",
-    429: b"Too Many Requests",
-    431: b"Request Header Fields Too Large",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-    505: b"HTTP Version Not Supported",
-}
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_ANTHROPIC_SERVER_ERRORS = 500
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -33,15 +19,19 @@ _ANTHROPIC_TYPES = {
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
+_MAX_RETRY_AFTER_SECONDS = 3_600
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def error_body(error: RequestError, endpoint: Endpoint | None) -> bytes:
     """JSON of an error in the shape that the endpoint's clients parse."""
     if endpoint in ANTHROPIC_ENDPOINTS:
-        kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+        broken = error.status >= _ANTHROPIC_SERVER_ERRORS
+        kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if broken else _ANTHROPIC_TYPES[400])
         return msgspec.json.encode(
             {"type": "error", "error": {"type": kind, "message": error.message}}
         )
@@ -61,10 +51,13 @@ def error_fields(error: RequestError) -> list[tuple[bytes, bytes]]:
     fields: list[tuple[bytes, bytes]] = []
     if spec.dropped:
         fields.append((names.DROPPED_REASON, str(error.outcome).encode()))
-    if spec.retry_after and error.retry_after_seconds is not None:
-        fields.append((names.RETRY_AFTER, b"%d" % max(1, round(error.retry_after_seconds))))
-    if error.status == 401:  # noqa: PLR2004  RFC 9110 section 11.6.1 asks for it
+    if spec.retry_after:
+        seconds = min(error.retry_after_seconds or 0, _MAX_RETRY_AFTER_SECONDS)
+        fields.append((names.RETRY_AFTER, b"%d" % max(1, ceil(seconds))))
+    if error.status == HTTPStatus.UNAUTHORIZED:  # RFC 9110 section 11.6.1 asks for it
         fields.append((b"www-authenticate", b"Bearer"))
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:  # RFC 9110 section 15.5.6
+        fields.append((b"allow", b"POST"))  # only inference endpoints are refused so
     return fields
 
 
@@ -87,7 +80,7 @@ def reply(
         keep_alive: Whether the connection stays open after it.
         head_only: Leave the body out.
     """
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"OK"))]
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown"))]
     for name, value in fields:
         lines += (name, b": ", value, b"\r\n")
     lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (content_type, len(body)))
@@ -97,3 +90,14 @@ def reply(
     if not head_only:
         lines.append(body)
     return b"".join(lines)
+
+
+def closing_reply(error: RequestError, method: bytes, endpoint: Endpoint | None) -> bytes:
+    """The reply to a request that was refused before it was whole; the connection closes."""
+    return reply(
+        error.status,
+        error_fields(error),
+        error_body(error, endpoint),
+        keep_alive=False,
+        head_only=method == b"HEAD",
+    )
