@@ -39,7 +39,7 @@ check: $(STAMP) ## Lint, types, import contracts, architecture tests
 	$(BIN)/pytest -q tests/architecture
 
 test: $(STAMP) ## Unit, property and integration tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2
 
 demo: $(STAMP) ## Gateway, two engines, a bursty load: KEEP=1 leaves them up, ENGINE=vllm is real vLLM
 ifeq ($(ENGINE),vllm)
