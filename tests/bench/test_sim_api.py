@@ -15,6 +15,7 @@ from alise_bench.sim.waiting import Policy
 from fakes.engine import RunningEngine, fast_engine, replaying, running_engine
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
+LONG: Any = [{"role": "user", "content": "hello " * 4200}]
 TOOL: Any = {
     "type": "function",
     "function": {
@@ -108,7 +109,7 @@ async def test_min_tokens_and_ignore_eos_lengthen_the_output(http: httpx.AsyncCl
     ):
         reply = (await http.post("/v1/completions", json={"prompt": "hello"} | extra)).json()
         if "min_tokens" in extra:
-            assert reply["error"]["param"] == "min_tokens", "the default max_tokens is 16"
+            assert "max_tokens=16" in reply["error"]["message"], "the default of completions"
             body = {"prompt": "hello", "max_tokens": 50} | extra
             reply = (await http.post("/v1/completions", json=body)).json()
         got = (reply["usage"]["completion_tokens"], reply["choices"][0]["finish_reason"])
@@ -198,19 +199,31 @@ async def test_under_auto_a_fixed_share_of_requests_calls_a_tool() -> None:
         assert 3 < sum(kinds) < 13
 
 
+async def test_a_limit_beyond_the_context_is_shortened_to_it(http: httpx.AsyncClient) -> None:
+    body = {"prompt": list(range(1, 4081)), "max_tokens": 500, "ignore_eos": True}
+    reply = (await http.post("/v1/completions", json=body)).json()
+    assert reply["usage"]["total_tokens"] == 4096
+    assert reply["choices"][0]["finish_reason"] == "length"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "kind", "param"),
     [
         ({"model": "nope", "messages": HELLO}, 404, "NotFoundError", "model"),
         ({"messages": HELLO, "max_tokens": 9999}, 400, "BadRequestError", "max_tokens"),
-        ({"messages": HELLO, "max_tokens": 4096}, 400, "BadRequestError", "input_tokens"),
+        ({"messages": LONG}, 400, "BadRequestError", "input_tokens"),
         ({"messages": HELLO, "max_tokens": 0}, 400, "BadRequestError", "max_tokens"),
-        ({"messages": HELLO, "n": 0}, 400, "BadRequestError", "n"),
+        ({"messages": HELLO, "temperature": -1}, 400, "BadRequestError", "temperature"),
+        ({"messages": HELLO, "n": 0}, 400, "BadRequestError", None),
+        ({"messages": HELLO, "min_tokens": -1}, 400, "BadRequestError", None),
+        ({"messages": []}, 400, "BadRequestError", None),
+        ({"messages": HELLO, "tools": []}, 400, "BadRequestError", "tools"),
+        ({"messages": HELLO, "tool_choice": "required"}, 400, "BadRequestError", "tool_choice"),
+        ({"messages": HELLO, "stream_options": {}}, 400, "BadRequestError", "stream_options"),
         ({"messages": "text"}, 400, "Bad Request", "body.messages"),
-        ({"messages": []}, 400, "BadRequestError", "messages"),
         ({}, 400, "Bad Request", "body.messages"),
+        ({"messages": HELLO, "max_tokens": "x"}, 400, "Bad Request", "body.max_tokens"),
         ({"messages": HELLO, "priority": 2**63}, 400, "Bad Request", "body.priority"),
-        ({"messages": HELLO, "stream_options": {}}, 400, "Bad Request", None),
     ],
     ids=str,
 )

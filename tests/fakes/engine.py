@@ -98,9 +98,11 @@ class RunningEngine:
 
     def metric(self, name: str, **labels: str) -> float:
         """Current value of a sample; 0 when it does not exist."""
-        base = {"model_name": self.model, "engine": "0"}
         registry = self.server.engine.metrics.registry
-        return registry.get_sample_value(name, {**base, **labels}) or 0.0
+        found = registry.get_sample_value(name, {"model_name": self.model, "engine": "0", **labels})
+        if found is None:  # what the API server counts has no engine
+            found = registry.get_sample_value(name, {"model_name": self.model, **labels})
+        return found or 0.0
 
     async def stop(self) -> None:
         """Stop listening and cut every connection; ``start`` brings it back on the same port."""

@@ -5,7 +5,9 @@ In: the address of an OpenAI-compatible vLLM server that is otherwise idle. Out:
 requests varies one thing at a time: prompt length alone (time to first token), concurrency and
 context (gaps between tokens while all streams of a probe are decoding). Every observation
 gives one linear equation in the profile's five coefficients; they are solved by least squares
-on relative errors, none below zero.
+on relative errors, none below zero. A sixth unknown, the cost of a request outside the steps
+(HTTP, tokenizing, hand-over), is fitted with them, for it would otherwise pass for prefill; it is
+reported and is no part of the profile.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from alise_bench.sim.step_model import CPU, Batch, Profile
 from alise_bench.sim.text import WORDS
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.errors import ConfigError
+from alise_core.units import Seconds
 from alise_core.wire import engine_metrics
 
 COEFFICIENTS = (
@@ -63,11 +66,15 @@ class Fit:
 
     Attributes:
         profile: The fitted profile.
+        observations: What was fitted, one per shape.
+        request_seconds: Time to first token that no step accounts for.
         median_error: Median relative error of predicted step times.
         worst_error: Largest relative error.
     """
 
     profile: Profile
+    observations: tuple[Observation, ...]
+    request_seconds: float
     median_error: float
     worst_error: float
 
@@ -114,8 +121,8 @@ def fit(observations: list[Observation], base: Profile) -> Fit:
     target = np.ones(len(observations))
     # Columns differ by nine orders of magnitude; solved in units of their largest entry.
     scale = np.maximum(rows.max(axis=0), 1e-30)
-    active = list(range(len(COEFFICIENTS)))
-    solved = np.zeros(len(COEFFICIENTS))
+    active = list(range(rows.shape[1]))
+    solved = np.zeros(rows.shape[1])
     while active:
         part, *_ = np.linalg.lstsq(rows[:, active] / scale[active], target, rcond=None)
         solved[:] = 0.0
@@ -124,8 +131,15 @@ def fit(observations: list[Observation], base: Profile) -> Fit:
             break
         active.pop(int(part.argmin()))
     errors = np.abs(rows @ solved - target)
-    values = dict(zip(COEFFICIENTS, map(float, solved), strict=True))
-    return Fit(Profile(**{**asdict(base), **values}), float(np.median(errors)), float(errors.max()))
+    *coefficients, request_seconds = map(float, solved)
+    values = dict(zip(COEFFICIENTS, coefficients, strict=True))
+    return Fit(
+        Profile(**{**asdict(base), **values}),
+        tuple(observations),
+        request_seconds,
+        float(np.median(errors)),
+        float(errors.max()),
+    )
 
 
 def _row(batch: Batch) -> list[float]:
@@ -135,6 +149,7 @@ def _row(batch: Batch) -> list[float]:
         batch.prefill_context,
         batch.decode_sequences,
         batch.decode_context,
+        float(batch.prefill_tokens > 0),
     ]
 
 
@@ -312,9 +327,19 @@ def _as_json(result: Fit) -> str:
 
 def _as_text(result: Fit) -> str:
     rows = [f"{name:<26} {getattr(result.profile, name):.3e}" for name in COEFFICIENTS]
+    rows.append(f"{'outside the steps':<26} {result.request_seconds:.3e}")
     rows.append(f"{'kv tokens':<26} {result.profile.kv_tokens}")
+    rows.append(f"\n{'streams':>7} {'prompt':>7} {'measured':>9} {'fitted':>9}")
+    for item in result.observations:
+        fitted = result.profile.step_seconds(item.batch)
+        if item.batch.prefill_tokens:
+            fitted = Seconds(fitted + result.request_seconds)
+        rows.append(
+            f"{item.probe.concurrency:>7} {item.probe.prompt_words:>7} "
+            f"{item.seconds * 1e3:>6.2f} ms {fitted * 1e3:>6.2f} ms"
+        )
     rows.append(
-        f"relative error of step times: median {result.median_error:.1%}, "
+        f"\nrelative error of step times: median {result.median_error:.1%}, "
         f"worst {result.worst_error:.1%}"
     )
     return "\n".join(rows)

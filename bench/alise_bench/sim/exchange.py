@@ -6,6 +6,7 @@ transport, which faults need. ``Exchange`` is what handlers see.
 """
 
 import asyncio
+import json
 import socket
 import struct
 from collections.abc import Callable
@@ -112,7 +113,12 @@ class Exchange:
 
     async def reply(self, status: int, document: object, headers: Headers | None = None) -> None:
         """Send a complete JSON reply."""
-        await self.reply_bytes(status, msgspec.json.encode(document), [JSON_TYPE, *(headers or [])])
+        try:
+            body = msgspec.json.encode(document)
+        except UnicodeEncodeError:
+            # A reply may quote a name that is no valid text; escapes can carry it.
+            body = json.dumps(document).encode()
+        await self.reply_bytes(status, body, [JSON_TYPE, *(headers or [])])
 
     async def reply_bytes(self, status: int, body: bytes, headers: Headers) -> None:
         """Send a complete reply."""

@@ -26,6 +26,7 @@ _LATENCY = (.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240,
             7680)
 # fmt: on
 _LABELS = ("model_name", "engine")
+_FINISHED_REASONS = (*FinishReason, "error", "repetition")
 
 
 def _stem(counter_name: str) -> str:
@@ -63,10 +64,23 @@ class EngineMetrics:
         self._hits = self._counter(names.PREFIX_CACHE_HITS)
         self._prompt = self._counter(names.PROMPT_TOKENS)
         self._generated = self._counter(names.GENERATION_TOKENS)
-        self._success = self._family(names.REQUEST_SUCCESS, "finished_reason", tuple(FinishReason))
-        self._rejections = self._family(
-            names.ADMISSION_REJECTIONS, "reason", ("max_num_queued_reqs", "max_num_queued_tokens")
+        self._success = Counter(
+            _stem(names.REQUEST_SUCCESS),
+            "Count of successfully processed requests.",
+            (*_LABELS, "finished_reason"),
+            registry=self.registry,
         )
+        for reason in _FINISHED_REASONS:
+            self._success.labels(*self._labels, reason)
+        # Counted in the API server, before an engine is chosen: no engine label.
+        self._rejections = Counter(
+            _stem(names.ADMISSION_REJECTIONS),
+            "Number of admission attempts rejected by a queue limit, by reason.",
+            ("model_name", "reason"),
+            registry=self.registry,
+        )
+        for limit in ("max_num_queued_reqs", "max_num_queued_tokens"):
+            self._rejections.labels(model_name, limit)
         self._ttft = self._histogram(names.TIME_TO_FIRST_TOKEN, _TTFT)
         self._itl = self._histogram(names.INTER_TOKEN_LATENCY, _ITL)
         self._e2e = self._histogram(names.E2E_REQUEST_LATENCY, _LATENCY)
@@ -78,7 +92,7 @@ class EngineMetrics:
 
     def rejected(self, reason: str) -> None:
         """A request met a queue limit; ``reason`` names the limit."""
-        self._rejections.labels(*self._labels, reason).inc()
+        self._rejections.labels(self._labels[0], reason).inc()
 
     def sample(self) -> None:
         """Set the gauges from the scheduler; called once per step and when it falls idle."""
@@ -129,12 +143,6 @@ class EngineMetrics:
         return Counter(_stem(name), f"{name}.", _LABELS, registry=self.registry).labels(
             *self._labels
         )
-
-    def _family(self, name: str, label: str, values: Many[str]) -> Counter:
-        family = Counter(_stem(name), f"{name}.", (*_LABELS, label), registry=self.registry)
-        for value in values:
-            family.labels(*self._labels, value)
-        return family
 
     def _histogram(self, name: str, buckets: Many[float]) -> Histogram:
         return Histogram(name, f"{name}.", _LABELS, buckets=buckets, registry=self.registry).labels(

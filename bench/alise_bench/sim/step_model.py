@@ -179,10 +179,10 @@ H100 = derive("h100", H100_80GB, LLAMA_3_8B)
 CPU = Profile(
     name="cpu",
     overhead_seconds=2.8e-3,
-    prefill_token_seconds=20e-6,
-    attention_pair_seconds=4e-9,
+    prefill_token_seconds=3.5e-6,
+    attention_pair_seconds=0.0,
     decode_sequence_seconds=115e-6,
-    kv_read_seconds=10e-9,
+    kv_read_seconds=1.8e-7,
     num_blocks=4096,
     block_size=128,
     max_model_len=4096,
@@ -191,7 +191,8 @@ CPU = Profile(
     cache_dtype="auto",
     source=(
         "vLLM 0.32 CPU build, 4-layer/256-wide random model, two cores, eager: 343, 3,531 and "
-        "6,269 tokens/s at concurrency 1, 16 and 64"
+        "6,269 tokens/s at concurrency 1, 16 and 64; prefill and KV terms by alise bench calibrate "
+        "on one core of a busy machine (docs/simulator.md)"
     ),
 )
 

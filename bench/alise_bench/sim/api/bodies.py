@@ -8,13 +8,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from alise_bench.sim.api.errors import ApiError, malformed
+from alise_bench.sim.api.errors import SchemaError
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="ignore")
 
     model: str | None = None
     stream: bool | None = False
@@ -78,7 +78,7 @@ class MessagesBody(_Body):
 class EmbeddingsBody(BaseModel):
     """``POST /v1/embeddings``."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="ignore")
 
     model: str | None = None
     input: str | list[str] | list[int] | list[list[int]]
@@ -93,22 +93,20 @@ def parse(schema: type[B], raw: bytes, content_type: str) -> B:
     """Validate a body.
 
     Raises:
-        ApiError: 400 in vLLM's shape, for a wrong content type, broken JSON or wrong fields.
+        SchemaError: 400 in vLLM's shape, for a wrong content type, broken JSON or wrong fields.
     """
     if content_type.split(";", maxsplit=1)[0].strip().lower() != "application/json":
-        raise ApiError(
-            400,
-            "Unsupported Media Type: Only 'application/json' is allowed",
-            kind="Bad Request",
-        )
+        raise SchemaError(["Unsupported Media Type: Only 'application/json' is allowed"])
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise malformed([_json_finding(error)]) from error
+        finding = _json_finding(error)
+        raise SchemaError([finding], finding["loc"]) from error
     try:
         return schema.model_validate(document)
     except ValidationError as error:
-        raise malformed([_finding(dict(found)) for found in error.errors()]) from error
+        findings = [_finding(dict(found)) for found in error.errors()]
+        raise SchemaError(findings, findings[0]["loc"]) from error
 
 
 def _json_finding(error: Exception) -> dict[str, Any]:

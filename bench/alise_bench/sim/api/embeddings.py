@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from alise_bench.sim.api.bodies import EmbeddingsBody
-from alise_bench.sim.api.errors import ApiError, too_long
+from alise_bench.sim.api.errors import refused, too_long
 from alise_bench.sim.text import encode, mix, seed_of
 
 DIMENSIONS = 64
@@ -21,16 +21,16 @@ def embed(
         ApiError: 400: an empty or too long input, or an unknown encoding.
     """
     if body.encoding_format not in {"float", "base64"}:
-        raise ApiError(400, "encoding_format must be float or base64", param="encoding_format")
+        raise refused("encoding_format must be float or base64", "encoding_format")
     items: list[Any] = [body.input]
     if isinstance(body.input, list) and body.input and not isinstance(body.input[0], int):
         items = list(body.input)
     prompts = [encode(item) if isinstance(item, str) else tuple(item) for item in items]
     for prompt in prompts:
         if not prompt:
-            raise ApiError(400, "The decoder prompt cannot be empty", param="input")
+            raise refused("The decoder prompt cannot be empty", "input")
         if len(prompt) > max_model_len:
-            raise too_long(max_model_len, len(prompt), 0)
+            raise too_long(max_model_len, len(prompt))
     tokens = sum(map(len, prompts))
     size = body.dimensions or DIMENSIONS
     data = [

@@ -67,14 +67,30 @@ def busy() -> ApiError:
     return ApiError(503, BUSY, kind=HTTPStatus.SERVICE_UNAVAILABLE.phrase)
 
 
-def malformed(findings: list[dict[str, Any]]) -> ApiError:
-    """A body that the schema refuses: the validator's findings as text, the first as ``param``.
+class SchemaError(ApiError):
+    """A body that the schema refuses; in OpenAI's shape whatever the endpoint.
 
-    Each finding has ``type``, ``loc`` (a dotted path) and ``msg``.
+    Args:
+        findings: What is wrong, each in a line of its own.
+        param: The first field at fault.
     """
-    count = f"{len(findings)} validation error{'s' if len(findings) > 1 else ''}:"
-    message = "\n".join([count, *(f"  {finding}" for finding in findings)])
-    return ApiError(400, message, param=str(findings[0]["loc"]), kind=HTTPStatus.BAD_REQUEST.phrase)
+
+    def __init__(self, findings: Sequence[object], param: str | None = None) -> None:
+        count = f"{len(findings)} validation error{'s' if len(findings) > 1 else ''}:"
+        message = "\n".join([count, *(f"  {finding}" for finding in findings)])
+        super().__init__(400, message, param=param, kind=HTTPStatus.BAD_REQUEST.phrase)
+
+    def body(self, endpoint: Endpoint | None = None) -> dict[str, Any]:
+        """The same for every endpoint."""
+        return super().body(None)
+
+
+def refused(message: str, param: str | None = None, value: object = None) -> ApiError:
+    """A field whose value vLLM refuses; it names field and value at the message's end."""
+    if param is None:
+        return ApiError(400, message)
+    given = "" if value is None else f", value={value}"
+    return ApiError(400, f"{message} (parameter={param}{given})", param=param)
 
 
 def unknown_model(name: str, served: Sequence[str]) -> ApiError:
@@ -85,20 +101,13 @@ def unknown_model(name: str, served: Sequence[str]) -> ApiError:
     )
 
 
-def too_long(limit: int, prompt: int, output: int) -> ApiError:
-    """Prompt plus requested output exceed the context length; token counts."""
-    if output > limit:
-        return ApiError(
-            400,
-            f"max_tokens={output} cannot be greater than max_model_len={limit}. Please request "
-            f"fewer output tokens. (parameter=max_tokens, value={output})",
-            param="max_tokens",
-        )
-    return ApiError(
-        400,
-        f"This model's maximum context length is {limit} tokens. However, you requested {output} "
-        f"output tokens and your prompt contains {prompt} input tokens, for a total of "
-        f"{prompt + output} tokens. Please reduce the length of the input prompt or the number "
-        "of requested output tokens.",
-        param="input_tokens",
+def too_long(limit: int, prompt: int) -> ApiError:
+    """The prompt alone exceeds the context length; token counts."""
+    least = min(prompt, limit + 1)
+    return refused(
+        f"This model's maximum context length is {limit} tokens. However, your prompt contains "
+        f"at least {least} input tokens, which exceeds this limit even without any output tokens. "
+        "Please reduce the length of the input prompt.",
+        "input_tokens",
+        least,
     )

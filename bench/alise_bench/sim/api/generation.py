@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alise_bench.sim.api.bodies import ChatBody, CompletionBody, MessagesBody, ResponsesBody
-from alise_bench.sim.api.errors import ApiError, too_long
+from alise_bench.sim.api.errors import ApiError, refused, too_long
 from alise_bench.sim.api.outputs import Output, as_tool_call, chooses_tool, plain, with_stop
 from alise_bench.sim.lengths import Lengths, conversation_key, prompt_key
 from alise_bench.sim.sequence import SequenceRequest
@@ -97,8 +97,9 @@ class _Wanted:
     """Replay keys of each prompt."""
     max_tokens: int | None
     stops: list[str]
-    tools: list[dict[str, Any]]
-    tool_choice: object
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: object = None
+    limit_field: str = "max_tokens"
 
 
 Generating = ChatBody | CompletionBody | ResponsesBody | MessagesBody
@@ -111,7 +112,7 @@ def prepare(body: Generating, identity: Identity, options: Options) -> Generatio
         ApiError: The request is one that vLLM refuses with 400.
     """
     wanted = _wanted(body)
-    _validate(body, wanted)
+    _validate(body, wanted, options.max_model_len)
     outputs = [
         _output(body, wanted, prompt, choice, options)
         for prompt in range(len(wanted.prompts))
@@ -152,7 +153,7 @@ _ENDPOINTS: dict[type, Endpoint] = {
 def _wanted(body: Generating) -> _Wanted:
     if isinstance(body, CompletionBody):
         prompts, keys = _completion_prompts(body.prompt)
-        return _Wanted(prompts, keys, body.max_tokens, _stops(body.stop), [], None)
+        return _Wanted(prompts, keys, body.max_tokens, _stops(body.stop))
     if isinstance(body, ResponsesBody):
         items = (
             [{"role": "user", "content": body.input}]
@@ -161,19 +162,19 @@ def _wanted(body: Generating) -> _Wanted:
         )
         messages = _messages(items, body.instructions)
         limit, stops = body.max_output_tokens, _stops(body.stop)
-        return _chat_wanted(messages, limit, stops, [], None)
+        return _chat_wanted(messages, limit, stops)
     if isinstance(body, MessagesBody):
         messages = _messages(body.messages, _content_text(body.system))
         return _chat_wanted(
             messages,
             body.max_tokens,
             body.stop_sequences or [],
-            body.tools or [],
+            body.tools,
             _anthropic_tool_choice(body.tool_choice),
         )
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     return _chat_wanted(
-        _messages(body.messages, None), limit, _stops(body.stop), body.tools or [], body.tool_choice
+        _messages(body.messages, None), limit, _stops(body.stop), body.tools, body.tool_choice
     )
 
 
@@ -181,11 +182,11 @@ def _chat_wanted(
     messages: list[tuple[str, str]],
     max_tokens: int | None,
     stops: list[str],
-    tools: list[dict[str, Any]],
-    tool_choice: object,
+    tools: list[dict[str, Any]] | None = None,
+    tool_choice: object = None,
 ) -> _Wanted:
     if not messages:
-        raise ApiError(400, "messages must contain at least one item", param="messages")
+        raise refused("Cannot apply chat template to an empty conversation.")
     rendered = "".join(f"<|{role}|>\n{text}\n" for role, text in messages)
     users = [text for role, text in messages if role == "user"]
     keys = (conversation_key(messages), prompt_key(users[-1] if users else messages[-1][1]))
@@ -198,7 +199,7 @@ def _messages(items: Iterable[dict[str, Any]], system: str | None) -> list[tuple
     for item in items:
         role = item.get("role", "user")
         if not isinstance(role, str):
-            raise ApiError(400, "role must be a string", param="messages")
+            raise refused("role must be a string", "messages")
         messages.append((role, _content_text(item.get("content")) or ""))
     return messages
 
@@ -207,7 +208,7 @@ def _content_text(content: object) -> str | None:
     if content is None or isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise ApiError(400, "content must be a string or a list of parts", param="messages")
+        raise refused("content must be a string or a list of parts", "messages")
     texts = (part.get("text", "") if isinstance(part, dict) else part for part in content)
     return "".join(str(text) for text in texts)
 
@@ -215,15 +216,17 @@ def _content_text(content: object) -> str | None:
 def _completion_prompts(
     prompt: str | list[int] | list[list[int]] | list[str] | None,
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], ...]]:
+    if prompt == []:
+        raise refused("You must pass at least one prompt")
     if not prompt:
-        raise ApiError(400, "Either prompt or prompt_embeds must be provided and non-empty.")
+        raise refused("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
     items: list[Any] = [prompt]
     if isinstance(prompt, list) and not isinstance(prompt[0], int):
         items = list(prompt)
     ids = [encode(item) if isinstance(item, str) else tuple(item) for item in items]
     keys = [(prompt_key(item),) if isinstance(item, str) else () for item in items]
     if not all(ids):
-        raise ApiError(400, "The decoder prompt cannot be empty", param="prompt")
+        raise refused("The decoder prompt cannot be empty", "prompt")
     return tuple(ids), tuple(keys)
 
 
@@ -243,28 +246,40 @@ def _anthropic_tool_choice(choice: dict[str, Any] | None) -> object:
     )
 
 
-def _validate(body: Generating, wanted: _Wanted) -> None:
+def _validate(body: Generating, wanted: _Wanted, limit: int) -> None:
     if body.n is not None and body.n < 1:
-        raise ApiError(400, f"n must be at least 1, got {body.n}.", param="n")
-    if wanted.max_tokens is not None and wanted.max_tokens < 1:
-        raise ApiError(
-            400, f"max_tokens must be at least 1, got {wanted.max_tokens}.", param="max_tokens"
-        )
-    if body.min_tokens < 0 or body.min_tokens > (wanted.max_tokens or body.min_tokens):
-        raise ApiError(
-            400,
-            f"min_tokens must be between 0 and max_tokens, got {body.min_tokens}.",
-            param="min_tokens",
-        )
+        raise refused(f"n must be at least 1, got {body.n}.")
     if body.temperature is not None and body.temperature < 0:
-        raise ApiError(
-            400,
+        raise refused(
             f"temperature must be non-negative, got {body.temperature}.",
-            param="temperature",
+            "temperature",
+            body.temperature,
         )
     if getattr(body, "stream_options", None) is not None and not body.stream:
-        raise ApiError(
-            400, "Stream options can only be defined when `stream=True`.", kind="Bad Request"
+        raise refused("Stream options can only be defined when `stream=True`.", "stream_options")
+    _validate_lengths(body.min_tokens, wanted, limit)
+    if wanted.tools is not None and not wanted.tools:
+        raise refused("`tools` must not be an empty array.", "tools")
+    if wanted.tools is None and wanted.tool_choice not in (None, "none", "auto"):
+        raise refused("When using `tool_choice`, `tools` must be set.", "tool_choice")
+
+
+def _validate_lengths(minimum: int, wanted: _Wanted, limit: int) -> None:
+    maximum = wanted.max_tokens
+    if maximum is not None and maximum > limit:
+        raise refused(
+            f"{wanted.limit_field}={maximum} cannot be greater than max_model_len={limit}. "
+            "Please request fewer output tokens.",
+            wanted.limit_field,
+            maximum,
+        )
+    if maximum is not None and maximum < 1:
+        raise refused(f"max_tokens must be at least 1, got {maximum}.", "max_tokens", maximum)
+    if minimum < 0:
+        raise refused(f"min_tokens must be greater than or equal to 0, got {minimum}.")
+    if maximum is not None and minimum > maximum:
+        raise refused(
+            f"min_tokens must be less than or equal to max_tokens={maximum}, got {minimum}."
         )
 
 
@@ -277,10 +292,13 @@ def _output(
     natural = limit if body.ignore_eos else options.lengths.natural(wanted.keys[prompt], seed)
     output = plain(seed, natural, limit, body.min_tokens)
     try:
-        function = chooses_tool(wanted.tools, wanted.tool_choice, seed, options.tool_call_share)
+        function = chooses_tool(
+            wanted.tools or [], wanted.tool_choice, seed, options.tool_call_share
+        )
     except LookupError as error:
-        raise ApiError(
-            400, "tool_choice names a function that is not in tools", param="tool_choice"
+        raise refused(
+            "The tool specified in `tool_choice` does not match any of the specified `tools`",
+            "tool_choice",
         ) from error
     if function is not None:
         return as_tool_call(output, function, named=isinstance(wanted.tool_choice, dict))
@@ -290,11 +308,13 @@ def _output(
 
 
 def _limit(wanted: _Wanted, prompt_tokens: int, options: Options) -> int:
+    """Output tokens that fit: vLLM shortens a limit that prompt and output exceed together."""
     room = options.max_model_len - prompt_tokens
-    requested = wanted.max_tokens
-    if room < 1 or (requested is not None and requested > room):
-        raise too_long(options.max_model_len, prompt_tokens, requested or 1)
-    return room if requested is None else requested
+    if room < 0:
+        raise too_long(options.max_model_len, prompt_tokens)
+    if room == 0:
+        raise refused("max_tokens must be at least 1, got 0.", "max_tokens", 0)
+    return room if wanted.max_tokens is None else min(room, wanted.max_tokens)
 
 
 def _echo(body: Generating) -> dict[str, Any]:

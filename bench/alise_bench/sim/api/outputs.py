@@ -90,6 +90,11 @@ def _cut(pieces: list[str], length: int) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def _object(value: object) -> dict[str, Any]:
+    """``value`` if it is a JSON object, else an empty one: clients send anything."""
+    return value if isinstance(value, dict) else {}
+
+
 _SHORTEST_CALL = 2
 """Tokens of an output that has no room for words: its first token carries all arguments."""
 
@@ -97,8 +102,8 @@ _SHORTEST_CALL = 2
 def as_tool_call(output: Output, function: dict[str, Any], *, named: bool = False) -> Output:
     """The same number of tokens as a call of ``function`` with one string argument."""
     # OpenAI names the schema "parameters", Anthropic "input_schema".
-    schema = function.get("parameters") or function.get("input_schema") or {}
-    properties = schema.get("properties") or {}
+    schema = _object(function.get("parameters")) or _object(function.get("input_schema"))
+    properties = _object(schema.get("properties"))
     opening = json.dumps({next(iter(properties), "input"): ""})[:-2]
     pieces = [word(output.seed, index) for index in range(output.tokens)]
     # The first token names the function; arguments come with the tokens after it.
@@ -132,11 +137,11 @@ def chooses_tool(
     Raises:
         LookupError: The named function is not among ``tools``.
     """
-    functions = [tool.get("function") or tool for tool in tools]
+    functions = [_object(tool.get("function")) or tool for tool in tools]
     if not functions or choice == "none":
         return None
     if isinstance(choice, dict):
-        name = (choice.get("function") or choice).get("name")
+        name = (_object(choice.get("function")) or choice).get("name")
         for function in functions:
             if function.get("name") == name:
                 return function
