@@ -23,6 +23,7 @@ from alise_gateway.exchange import ExchangeParts
 from alise_gateway.identity.authenticator import Authenticator
 from alise_gateway.intake.listener import Listener
 from alise_gateway.measure.access_log import AccessLog
+from alise_gateway.measure.labels import ConfigSource, Success
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.measure.recorder import RequestRecorder
 from alise_gateway.measure.tracing import open_tracing
@@ -81,7 +82,8 @@ class Gateway:
             request_drain=self.drain_requested.set,
         )
         control = create_control_app(self.status, admin=False)
-        self.pipeline = Pipeline(self._build_parts(), control)
+        self._parts = self._build_parts()
+        self.pipeline = Pipeline(self._parts, control)
         self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self.clock)
         self.status.attach(self.pipeline, self.listener)
         self._admin = AdminServer(create_control_app(self.status, admin=True))
@@ -104,6 +106,8 @@ class Gateway:
             ConfigError: A port cannot be had.
         """
         self.metrics.bind_gauges(self.status.gauges)
+        self._prober.on_probed = self.metrics.probed
+        self._authenticator.on_keys_read = self._on_keys_read
         self.registry.subscribe(self._on_registry_changed)
         self._on_registry_changed()
         await self._authenticator.start()
@@ -137,6 +141,8 @@ class Gateway:
         self.listener.sweep(now)
         for pool in tuple(self.pools.values()):
             pool.sweep(now)
+        if len(self.pools) > len(self.registry.backends):
+            self._let_go_of_removed()
         self.queue.tick()
 
     async def _close(self) -> None:
@@ -160,17 +166,26 @@ class Gateway:
         self._sweep_later()
         self.sweep()
 
+    def _on_keys_read(self, succeeded: bool) -> None:
+        result = Success.SUCCESS if succeeded else Success.FAILURE
+        self.metrics.config_reloaded(ConfigSource.KEYS, result)
+
     def _on_registry_changed(self) -> None:
         """Keep pools and series in step with discovery, then let the queue look again."""
         listed = set(self.registry.backends)
         for backend in listed - self.pools.keys():
             self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
             self.metrics.add_backend(backend.name)
-        for backend in self.pools.keys() - listed:
+        self._let_go_of_removed()
+        self.queue.backends_changed()
+
+    def _let_go_of_removed(self) -> None:
+        """Forget backends that discovery no longer lists, once they serve no request."""
+        for backend in self.pools.keys() - set(self.registry.backends):
             if backend.in_flight == 0:
                 self.pools.pop(backend).close()
                 self.metrics.forget_backend(backend.name)
-        self.queue.backends_changed()
+                self._parts.forget(backend)
 
     def _build_queue(self) -> QueueController:
         limits = self.settings.queue

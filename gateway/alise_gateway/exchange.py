@@ -70,6 +70,11 @@ class ExchangeParts:
     prefixes: dict[tuple[Backend, bytes], bytes] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=count)
 
+    def forget(self, backend: Backend) -> None:
+        """Drop what is kept for a backend that is gone."""
+        for key in [key for key in self.prefixes if key[0] is backend]:
+            del self.prefixes[key]
+
 
 class RequestExchange:
     """See the module; an ``Exchange``, a ``TicketListener`` and an ``AttemptOwner``."""
@@ -161,14 +166,27 @@ class RequestExchange:
         attempt = self._attempt
         if self._done:
             return
-        if attempt is not None:
+        if attempt is not None and attempt.first_byte is not None:
             attempt.expire()
             return
+        self._abandon_attempt()
         self._refuse(
             Rejected(
                 _DROPPED[Outcome.REJECTED_SHUTTING_DOWN],
                 outcome=Outcome.REJECTED_SHUTTING_DOWN,
                 retry_after_seconds=1,
+            )
+        )
+
+    def fail(self) -> None:
+        """A defect of the gateway keeps the request from going on."""
+        self._abandon_attempt()
+        self._refuse(
+            RequestError(
+                "The gateway failed to handle this request.",
+                outcome=Outcome.FAILED_BACKEND_ERROR,
+                status=500,
+                code="internal_error",
             )
         )
 
@@ -183,6 +201,11 @@ class RequestExchange:
         now = parts.clock.now()
         if self._dispatched is None:
             self._dispatched = now
+        if self._ticket is not None and self._ticket.is_trial:
+            parts.metrics.breaker_moved(backend.name, BreakerState.HALF_OPEN)
+        last = self._last_result
+        if last is not None and last.failure is not None and self._backend is not None:
+            parts.metrics.retried(self._backend.name, last.failure)
         self._backend = backend
         self._attempts += 1
         head = request_head(self._prefix(backend), self._fields, len(inference.body))
@@ -200,6 +223,8 @@ class RequestExchange:
     def on_dropped(self, outcome: Outcome, retry_after_seconds: float) -> None:
         """The queue will not serve it."""
         self._ticket = None
+        if self._last_result is not None:
+            self._parts.retries.give_back()
         if self._last_result is not None and outcome is Outcome.REJECTED_NO_BACKENDS:
             # There was a backend; that it failed says more than that there is no other.
             self._give_up(self._last_result)
@@ -228,7 +253,8 @@ class RequestExchange:
         not keep it from other requests until its end.
         """
         if self._backend is not None and self._ticket is not None:
-            self._backend.breaker.succeeded(was_trial=self._ticket.is_trial)
+            if self._ticket.is_trial:
+                self._close_breaker(self._backend)
             self._ticket.is_trial = False
         if self._inference is not None:
             self._inference.body = b""
@@ -246,7 +272,6 @@ class RequestExchange:
             return
         self._last_result = result
         if self._may_repeat(result) and result.failure is not None:
-            self._parts.metrics.retried(backend.name, result.failure)
             self._attempt = None
             self._parts.queue.give_back(ticket)
             return
@@ -260,10 +285,7 @@ class RequestExchange:
         if self._done:
             return
         if self._attempt is not None:
-            self._attempt.cancel()
-            if self._backend is not None and self._ticket is not None:
-                self._backend.breaker.abandoned(was_trial=self._ticket.is_trial)
-            self._leave_queue()
+            self._abandon_attempt()
         elif self._ticket is not None:
             self._parts.queue.cancel(self._ticket)
             self._ticket = None
@@ -322,7 +344,10 @@ class RequestExchange:
         breaker = backend.breaker
         parts = self._parts
         if failure is None:
-            breaker.succeeded(was_trial=was_trial)
+            if was_trial:
+                self._close_breaker(backend)
+            else:
+                breaker.succeeded(was_trial=False)
             return
         parts.metrics.backend_failed(backend.name, failure)
         if failure is FailureKind.OVERLOADED:
@@ -330,6 +355,23 @@ class RequestExchange:
         elif breaker.failed(parts.clock.now(), was_trial=was_trial):
             parts.metrics.breaker_moved(backend.name, BreakerState.OPEN)
             _LOG.warning("breaker_opened", backend=backend.name, failure=str(failure))
+
+    def _close_breaker(self, backend: Backend) -> None:
+        """A half-open breaker's trial went well: whoever waits for this backend may have it."""
+        parts = self._parts
+        backend.breaker.succeeded(was_trial=True)
+        parts.metrics.breaker_moved(backend.name, BreakerState.CLOSED)
+        _LOG.info("breaker_closed", backend=backend.name)
+        parts.queue.backends_changed()
+
+    def _abandon_attempt(self) -> None:
+        """Stop the backend's work, which says nothing about the backend."""
+        if self._attempt is None:
+            return
+        self._attempt.cancel()
+        if self._backend is not None and self._ticket is not None:
+            self._backend.breaker.abandoned(was_trial=self._ticket.is_trial)
+        self._leave_queue()
 
     def _may_repeat(self, result: AttemptResult) -> bool:
         parts = self._parts

@@ -12,6 +12,8 @@ or a timer of its own.
 
 from collections.abc import Callable
 
+import structlog
+
 from alise_core.errors import InvalidRequest, Rejected, RequestError
 from alise_core.outcome import Outcome
 from alise_core.record import RequestRecord
@@ -23,7 +25,7 @@ from alise_gateway.intake.head import Head
 
 _OPEN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
 _MODELS = b"/v1/models"
-_READING = frozenset({b"GET", b"HEAD"})
+_LOG = structlog.get_logger(__name__)
 
 
 class Pipeline:
@@ -104,7 +106,12 @@ class Pipeline:
             return AsgiExchange(self._control, connection, request, admission.tenant)
         exchange = RequestExchange(self._parts, connection, request, admission, self._forget)
         self._active.add(exchange)
-        exchange.start()
+        try:
+            exchange.start()
+        except Exception:
+            # Boundary: the caller is the HTTP parser, which would call it malformed HTTP.
+            _LOG.exception("request_failed", path=request.path.decode("latin-1"))
+            exchange.fail()
         return exchange
 
     def on_refused(self, error: RequestError, admission: Admission | None) -> None:

@@ -10,14 +10,17 @@ connections, queue entries, asyncio tasks and file descriptors. Whatever is left
 
 import asyncio
 import contextlib
+import functools
 import io
 import json
 import logging
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import httpx
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -142,6 +145,7 @@ async def running_gateway(
     requests, logs = io.BytesIO(), io.StringIO()
     with _captured_logging(settings.observability.log_level, logs):
         app = Gateway(settings, requests, clock)
+        app._prober._create_client = _probing_client
         gateway = RunningGateway(app, requests, logs)
         try:
             await app.start()
@@ -153,6 +157,16 @@ async def running_gateway(
     assert app.listener.connections == 0
     await before.assert_returned()
     assert [line for line in gateway.events() if "exception" in line] == []
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Loading the certificate authorities takes longer than everything else in a short test."""
+    return ssl.create_default_context()
+
+
+def _probing_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=_tls(), trust_env=False, timeout=5)
 
 
 def _settings(backends: tuple[str, ...], overrides: dict[str, Any]) -> GatewaySettings:

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("fakes.gateway", "fakes.raw_client")
+pytest.register_assert_rewrite("fakes.gateway", "fakes.raw_client", "fakes.scripted_backend")

@@ -35,6 +35,11 @@ from alise_gateway.settings import HealthSettings
 
 _JITTER_RATIO = 0.1
 """Replicas of the gateway that start together must not probe together for ever."""
+_STATES = {
+    ProbeResult.PASSED: ProbeState.HEALTHY,
+    ProbeResult.DRAINING: ProbeState.DRAINING,
+    ProbeResult.FAILED: ProbeState.UNHEALTHY,
+}
 
 
 @dataclass(slots=True)
@@ -72,6 +77,9 @@ class Prober:
         clock: Decides when models are due.
         create_client: Makes the HTTP client; called by ``start``.
         pacing: How to wait.
+
+    Attributes:
+        on_probed: Told the backend's name and the result of every probe; for metrics.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class Prober:
         self._watches: dict[Backend, _Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsubscribe: Callable[[], None] | None = None
+        self.on_probed: Callable[[str, ProbeState], None] = _nobody_counts
         self._log = structlog.get_logger("alise_gateway.discovery")
 
     async def start(self) -> None:
@@ -163,6 +172,7 @@ class Prober:
             result = await self._ask(watch, client)
         except ProbeFailed as error:
             result, reason = ProbeResult.FAILED, str(error)
+        self.on_probed(watch.backend.name, _STATES[result])
         watch.health = after_probe(watch.health, result, self._settings.unhealthy_after_failures)
         before = watch.backend.probe
         self._registry.set_probe(watch.backend, watch.health.state, reason)
@@ -216,3 +226,7 @@ class Prober:
             reason=backend.probe_error,
             models=len(backend.models),
         )
+
+
+def _nobody_counts(backend: str, result: ProbeState) -> None:
+    """Until somebody wants to know."""

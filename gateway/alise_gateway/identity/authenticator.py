@@ -55,6 +55,7 @@ class Authenticator:
 
     Attributes:
         enabled: Credentials are checked at all.
+        on_keys_read: Told whether a changed keys file could be used; for metrics.
 
     Raises:
         ConfigError: A file is unusable, or nothing says who may call.
@@ -72,6 +73,7 @@ class Authenticator:
         self._reload_seconds = settings.reload_seconds
         self._clock = clock
         self._sleep = sleep
+        self.on_keys_read: Callable[[bool], None] = _nobody_counts
         self._log = structlog.get_logger("alise_gateway.identity")
         self._task: asyncio.Task[None] | None = None
         self._keys_file: WatchedFile | None = None
@@ -171,13 +173,19 @@ class Authenticator:
             keys = await asyncio.to_thread(self._read_keys, file)
         except ConfigError as error:
             self._log.warning("keys_file_rejected", reason=str(error), kept_keys=len(self._keys))
+            self.on_keys_read(False)
             return
         if keys is not None:
             self._keys = keys
+            self.on_keys_read(True)
             self._log.info("keys_reloaded", file=str(file.path), keys=len(keys))
 
     def _tenant(self, tenant_id: TenantId) -> Tenant:
         return self._keys.tenant(tenant_id) or Tenant(tenant_id)
+
+
+def _nobody_counts(succeeded: bool) -> None:
+    """Until somebody wants to know."""
 
 
 def check_model_allowed(tenant: Tenant, model: str) -> None:

@@ -26,6 +26,8 @@ _CHUNKED_FIELD = b"transfer-encoding: chunked\r\n"
 _CLOSE_FIELD = b"connection: close\r\n"
 _LOST = "The backend stopped answering in the middle of the stream; please retry the request."
 _LOST_CODE = "backend_lost_midstream"
+_SHUT_DOWN = "The gateway is shutting down and ended the stream; please retry the request."
+_SHUT_DOWN_CODE = "rejected_shutting_down"
 _DEFAULT_ERROR_STATUS = 502
 
 
@@ -113,8 +115,12 @@ class RelayedAnswer(Protocol):
         """The connection has ended; whether the answer is complete by that."""
         ...
 
-    def break_off(self) -> None:
-        """Tell the client, in the way that is left, that the rest will not come."""
+    def break_off(self, *, shutting_down: bool = False) -> None:
+        """Tell the client, in the way that is left, that the rest will not come.
+
+        Args:
+            shutting_down: By the gateway's own decision, not by a failure of the backend.
+        """
         ...
 
 
@@ -194,9 +200,10 @@ class StreamAnswer:
         self._end()
         return True
 
-    def break_off(self) -> None:
+    def break_off(self, *, shutting_down: bool = False) -> None:
         """End the stream with an error event."""
-        event = error_event(self._request.endpoint, _LOST, _LOST_CODE)
+        why = (_SHUT_DOWN, _SHUT_DOWN_CODE) if shutting_down else (_LOST, _LOST_CODE)
+        event = error_event(self._request.endpoint, *why)
         self._finish_sink(event)
 
     def _hold(self, out: bytes) -> None:
@@ -313,7 +320,7 @@ class BodyAnswer:
         self._end()
         return True
 
-    def break_off(self) -> None:
+    def break_off(self, *, shutting_down: bool = False) -> None:
         """Nothing in a JSON body can say that it is broken; its framing must."""
         self._sink.cut()
 

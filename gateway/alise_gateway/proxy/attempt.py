@@ -162,9 +162,12 @@ class Attempt:
         self._answer = None
 
     def expire(self) -> None:
-        """The gateway shuts down and cannot wait any longer."""
-        if not self._over:
-            self._fail(Outcome.FAILED_BACKEND_TIMEOUT, FailureKind.TIMEOUT)
+        """The gateway shuts down and cannot wait any longer; only after the commit."""
+        if self._over or self._answer is None:
+            return
+        self._answer.break_off(shutting_down=True)
+        self._drop_connection()
+        self._finish(AttemptResult(Outcome.REJECTED_SHUTTING_DOWN, committed=True))
 
     def client_blocked(self, *, blocked: bool) -> None:
         """The client does not read fast enough (or does again): pass it on to the backend."""

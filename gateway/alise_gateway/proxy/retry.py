@@ -51,6 +51,10 @@ class RetryBudget:
         self._tokens -= 1
         return True
 
+    def give_back(self) -> None:
+        """A retry that was taken found no other backend to try."""
+        self._tokens = min(self._capacity, self._tokens + 1)
+
 
 def is_repeatable(failure: FailureKind | None) -> bool:
     """Whether another backend may do better."""
