@@ -43,7 +43,7 @@ class LeastOutstanding:
         best_score = 0.0
         usable = False
         count = len(candidates)
-        start = self._turn
+        start = after = self._turn
         for offset in range(count):
             backend = candidates[(start + offset) % count]
             if not is_usable(backend, now) or backend in tried:
@@ -51,8 +51,8 @@ class LeastOutstanding:
             usable = True
             score = free_share(backend)
             if score > best_score:
-                best, best_score = backend, score
+                best, best_score, after = backend, score, start + offset + 1
         if best is None:
             return _SATURATED if usable else _UNAVAILABLE
-        self._turn = start + 1
+        self._turn = after
         return Placed(best, usable=True)

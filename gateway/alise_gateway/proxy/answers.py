@@ -310,8 +310,8 @@ class BodyAnswer:
         self._held_bytes += len(payload)
         if self._reader.finished:
             self._end()
-        elif self._held_bytes > _HOLD_BYTES and self.head.status < _FIRST_ERROR_STATUS:
-            self._commit_unfinished()
+        elif self._held_bytes > _HOLD_BYTES:
+            self._stop_holding()
 
     def on_connection_end(self) -> bool:
         """Complete only where the connection's end is the body's end."""
@@ -351,7 +351,11 @@ class BodyAnswer:
         self.sent_bytes = len(body)
         self._sink.end(reply_head(self.head, fields) + body, keep_alive=keep_alive)
 
-    def _commit_unfinished(self) -> None:
+    def _stop_holding(self) -> None:
+        if self.head.status >= _FIRST_ERROR_STATUS:
+            # Nobody reads an error that long; its status says enough.
+            self._owner.on_refused(Answer(self.head.status, b""), reusable=False)
+            return
         self._committed = True
         chunks = self._sink.takes_chunks
         fields = self._owner.commit()

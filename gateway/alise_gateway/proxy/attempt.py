@@ -81,6 +81,7 @@ class Attempt:
         "_client_blocked_since",
         "_clock",
         "_connection",
+        "_dialled",
         "_fresh",
         "_last_activity",
         "_over",
@@ -119,6 +120,7 @@ class Attempt:
         self._connection: UpstreamConnection | None = None
         self._take_back: Callable[[], None] | None = None
         self._started: float = clock.now()
+        self._dialled: float = self._started
         self._last_activity: float = self._started
         self._client_blocked_since: float | None = None
         self._seen_reads = 0
@@ -144,6 +146,7 @@ class Attempt:
 
     def start(self) -> None:
         """Ask for a connection and send the request on it."""
+        self._dialled = self._clock.now()
         take_back = self._pool.acquire(self, fresh=self._fresh)
         if self._connection is None and not self._over:
             self._take_back = take_back
@@ -194,7 +197,7 @@ class Attempt:
             self._seen_reads = reads
             self._last_activity = now
         if self._connection is None:
-            if now - self._started > limits.connect_seconds:
+            if now - self._dialled > limits.connect_seconds:
                 self._fail(Outcome.FAILED_BACKEND_TIMEOUT, FailureKind.CONNECT)
         elif now - self._last_activity > self._patience() or (
             now - self._started > limits.total_seconds
@@ -253,12 +256,23 @@ class Attempt:
         if answer is not None:
             if not answer.on_connection_end():
                 self._broken(_kind_of_loss(error))
-        elif error is None and connection is not None and connection.reused and not self._fresh:
-            # As a rule the backend had closed it while it was idle and saw no request.
+        elif connection is not None and self._was_stale(connection, error):
             self._fresh = True
             self.start()
         else:
             self._fail(Outcome.FAILED_BACKEND_ERROR, _kind_of_loss(error))
+
+    def _was_stale(self, connection: UpstreamConnection, error: Exception | None) -> bool:
+        """As a rule the backend had closed it while it was idle and saw no request.
+
+        It shows as an end or, where our bytes met a closed socket, as a reset.
+        """
+        return (
+            connection.reused
+            and not connection.answering
+            and not self._fresh
+            and not isinstance(error, WireError)
+        )
 
     def on_send_blocked(self, *, blocked: bool) -> None:
         """The request's own bytes wait in our buffer, which holds them all anyway."""

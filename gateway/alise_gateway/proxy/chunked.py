@@ -15,7 +15,9 @@ _MAX_SIZE_DIGITS = 16
 _MAX_LINE_BYTES = 256
 _MAX_TRAILER_BYTES = 8_192
 _MAX_CACHED_SIZES = 4_096
+_MIN_EVENT_BYTES = len(b"data:x\n\n")
 _CRLF = b"\r\n"
+_EVENT_AND_CHUNK_END = b"\n\n\r\n"
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -25,9 +27,11 @@ def parse_size(line: bytes) -> int:
     Raises:
         WireError: The line is not a chunk size.
     """
-    digits, _, _ = line.partition(b";")
+    digits, _, extension = line.partition(b";")
     if not digits or len(digits) > _MAX_SIZE_DIGITS or not _HEX_DIGITS.issuperset(digits):
         raise WireError("chunk size is not a hexadecimal number")
+    if b"\r" in extension or b"\n" in extension:
+        raise WireError("chunk extension holds a bare line end")
     return int(digits, 16)
 
 
@@ -41,15 +45,19 @@ class WholeChunks:
         self._sizes: dict[bytes, int] = {}
 
     def end_with_event(self, data: bytes) -> bool:
-        """Whether ``data`` is whole chunks, none of them the last, closing with a blank line."""
-        if not data.endswith(b"\n\n\r\n"):
+        """Whether ``data`` is whole chunks that each end with an event; none is the last chunk.
+
+        Each one, because in an event that spans chunks, words are cut by framing: a look at the
+        bytes as they are would miss them.
+        """
+        if not data.endswith(_EVENT_AND_CHUNK_END):
             return False
         length = len(data)
         end_of_line = data.find(_CRLF, 0, _MAX_SIZE_DIGITS + 2)
         size = self._sizes.get(data[:end_of_line])
         # The usual read is one chunk of a size seen before.
         if size is not None and end_of_line + size + 4 == length:
-            return size > 0
+            return size >= _MIN_EVENT_BYTES
         return self._all_whole(data, length)
 
     def _all_whole(self, data: bytes, length: int) -> bool:
@@ -60,10 +68,10 @@ class WholeChunks:
             size = self._sizes.get(line)
             if size is None:
                 size = self._learn(line)
-            if size == 0:
+            if size < _MIN_EVENT_BYTES:
                 return False
             position = end_of_line + size + 4
-            if not data.startswith(_CRLF, position - 2):
+            if not data.startswith(_EVENT_AND_CHUNK_END, position - 4):
                 return False
         return position == length
 

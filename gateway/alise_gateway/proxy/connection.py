@@ -53,6 +53,7 @@ class UpstreamConnection(asyncio.Protocol):
     Attributes:
         reused: It has served a request before; a loss before any answer may then only mean
             that the backend had closed it while idle.
+        answering: Bytes of the present answer have come.
         idle_since: Monotonic seconds of the last release.
     """
 
@@ -62,7 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head",
         "_listener",
         "_owner",
-        "_parser",
+        "answering",
         "closed",
         "idle_since",
         "reused",
@@ -77,7 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = b""
         self._consume: Callable[[bytes], None] | None = None
         self._fields: RawHeaders = []
-        self._parser: httptools.HttpResponseParser | None = None
+        self.answering = False
         self.reused = False
         self.closed = True  # until it is open
         self.idle_since = 0.0
@@ -85,7 +86,7 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, listener: AnswerListener, head: bytes, body: bytes) -> None:
         """Send one request; its answer goes to ``listener``."""
         self._listener = listener
-        self._consume = None
+        self.answering = False
         if len(body) < _JOIN_BELOW_BYTES:
             self.transport.write(head + body)
         else:
@@ -160,29 +161,36 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields.append((name.lower(), value))
 
     def _read_head(self, listener: AnswerListener, data: bytes) -> None:
+        self.answering = True
         if self._head:
             data = self._head + data
             self._head = b""
-        end = data.find(b"\r\n\r\n")
         try:
-            if end < 0:
-                self._head = _check_unfinished(data)
-                return
-            head = self._parse(data[: end + 4])
+            head, rest = self._final_head(data)
         except WireError as error:
             self._break(error)
             return
-        rest = data[end + 4 :]
-        if head.status < 200:  # noqa: PLR2004  an interim answer; the final one follows
-            if rest:
-                self._read_head(listener, rest)
+        if head is None:
+            self._head = rest
             return
         consume = listener.on_head(head)
-        if self._listener is not listener:
-            return  # the answer is over with its head
-        self._consume = consume
-        if rest:
-            self.data_received(rest)
+        if self._listener is listener:
+            self._consume = consume
+            if rest:
+                self.data_received(rest)
+        elif rest:
+            # The answer was over with its head: what follows answers nothing, and whoever has the
+            # connection by now must not take it for an answer.
+            self.transport.abort()
+
+    def _final_head(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
+        """The first head that is not interim and what follows it, or what is there of it."""
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            head = self._parse(data[: end + 4])
+            data = data[end + 4 :]
+            if head.status >= 200:  # noqa: PLR2004  1xx is interim; the final one follows
+                return head, data
+        return None, _check_unfinished(data)
 
     def _break(self, error: WireError) -> None:
         listener = self._listener
@@ -197,7 +205,7 @@ class UpstreamConnection(asyncio.Protocol):
         parser = httptools.HttpResponseParser(self)
         try:
             parser.feed_data(head)
-        except httptools.HttpParserError as error:  # switching protocols included
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise WireError("backend's answer is not HTTP") from error
         status = parser.get_status_code()
         length, chunked = body_framing(status, self._fields)

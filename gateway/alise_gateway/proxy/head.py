@@ -61,7 +61,7 @@ class ResponseHead:
         """The body is a stream of server-sent events."""
         for name, value in self.fields:
             if name == b"content-type":
-                return value.startswith(b"text/event-stream")
+                return value.lower().startswith(b"text/event-stream")
         return False
 
 
@@ -71,8 +71,7 @@ def forwarded_fields(fields: RawHeaders, *, may_schedule: bool) -> RawHeaders:
     nominated: list[bytes] = []
     for name, value in fields:
         if name == b"connection":
-            nominated = [token.strip().lower() for token in value.split(b",")]
-            break
+            nominated += [token.strip().lower() for token in value.split(b",")]
     return [field for field in fields if field[0] not in dropped and field[0] not in nominated]
 
 

@@ -70,6 +70,9 @@ class UpstreamPool:
             if not connection.closed and not connection.transport.is_closing():
                 waiter.on_connected(connection)
                 return _nothing
+        if self._closed:
+            waiter.on_connect_failed(OSError("the backend was removed"))
+            return _nothing
         if len(self._open) + len(self._dials) >= self._settings.max_connections:
             waiter.on_connect_failed(OSError("connection limit of this backend is reached"))
             return _nothing
@@ -125,6 +128,8 @@ class UpstreamPool:
             waiter.on_connect_failed(error)
         except asyncio.CancelledError:
             connection.abort()  # it may have opened in the same moment
+            if self._closed:
+                waiter.on_connect_failed(OSError("the backend was removed"))
             raise
         else:
             self._open.add(connection)

@@ -16,6 +16,7 @@ from alise_gateway.proxy.answers import Answer
 from alise_gateway.proxy.attempt import AttemptResult
 
 _MAX_PASSED_BYTES = 256 * 1024
+_MAX_RETRY_AFTER_SECONDS = 3_600.0
 
 _MESSAGES = {
     FailureKind.CONNECT: "The backend could not be reached; please retry.",
@@ -72,7 +73,7 @@ def _status(result: AttemptResult) -> int | None:
 
 def _retry_after(answer: Answer | None) -> float:
     if answer is not None and answer.retry_after is not None and answer.retry_after.isdigit():
-        return float(answer.retry_after)
+        return min(float(answer.retry_after), _MAX_RETRY_AFTER_SECONDS)
     return 1.0
 
 

@@ -39,7 +39,7 @@ class RetryBudget:
     def note_request(self) -> None:
         """A request was dispatched for the first time."""
         if self._tokens < self._capacity:
-            self._tokens += self._ratio
+            self._tokens = min(self._capacity, self._tokens + self._ratio)
 
     def take(self, now: float) -> bool:
         """Use the budget for one retry, if there is enough."""

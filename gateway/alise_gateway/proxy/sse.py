@@ -20,7 +20,7 @@ from alise_core.wire.openai import Endpoint
 from alise_gateway.proxy.chunked import WholeChunks
 from alise_gateway.proxy.usage import NO_USAGE, Envelope, Usage, decode_event, event_usage
 
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n")
+_EVENT_END = re.compile(rb"\n\r?\n")  # whatever ended the line before
 _LINE_END = re.compile(rb"\r\n|\n")
 _MAX_EVENT_BYTES = 16 * 1024 * 1024
 _USAGE = b'"usage"'
@@ -42,7 +42,6 @@ class EventStream:
     Attributes:
         usage: Token counts seen so far.
         error: The JSON of the first error event, if any.
-        events: Whole events that went through ``feed``; fast-path reads are not counted.
     """
 
     __slots__ = (
@@ -53,7 +52,6 @@ class EventStream:
         "_tail",
         "_withhold_usage",
         "error",
-        "events",
         "usage",
     )
 
@@ -66,7 +64,6 @@ class EventStream:
         self._first = True
         self.usage: Usage = NO_USAGE
         self.error: bytes | None = None
-        self.events = 0
 
     @property
     def started(self) -> bool:
@@ -112,19 +109,15 @@ class EventStream:
             payload = payload[:end]
         if not payload:
             return b""
-        self._tail = payload
+        if not payload.isspace():  # blank lines between events say nothing
+            self._tail = payload
         if self._first or _USAGE in payload or _ERROR in payload:
             return self._inspect(payload)
-        self.events += 1
         return payload
-
-    def rest(self) -> bytes:
-        """What stands after the last whole event; the stream ended inside it."""
-        return self._partial
 
     @property
     def complete(self) -> bool:
-        """The stream said that it was over, as its API prescribes."""
+        """The last event said that the stream is over, as its API prescribes."""
         data = _last_data(self._tail)
         if data == _DONE:
             return True
@@ -137,7 +130,6 @@ class EventStream:
         for boundary in _EVENT_END.finditer(payload):
             event = payload[start : boundary.end()]
             start = boundary.end()
-            self.events += 1
             if self._keeps(event):
                 kept.append(event)
         return b"".join(kept)
@@ -152,15 +144,15 @@ class EventStream:
         envelope = decode_event(data)
         if envelope is None:
             return True
-        self._note(envelope, event)
+        self._note(envelope, data)
         return not (self._withhold_usage and envelope.choices == [] and envelope.usage)
 
-    def _note(self, envelope: Envelope, event: bytes) -> None:
+    def _note(self, envelope: Envelope, data: bytes) -> None:
         usage = event_usage(envelope)
         if usage is not None:
             self.usage = self.usage.merged(usage)
-        if envelope.error is not None and self.error is None and _is_error(envelope, event):
-            self.error = bytes(envelope.error)
+        if self.error is None:
+            self.error = _error_of(envelope, data)
 
 
 def event_data(event: bytes) -> bytes | None:
@@ -196,11 +188,16 @@ def _last_data(tail: bytes) -> bytes:
     return line[5:].strip() if line.startswith(b"data:") else b""
 
 
-def _is_error(envelope: Envelope, event: bytes) -> bool:
-    """An event that is an error, not one that mentions a null ``error`` field."""
-    return bytes(envelope.error or b"null") != b"null" and (
-        envelope.choices is None or event.startswith(b"event: error")
-    )
+def _error_of(envelope: Envelope, data: bytes) -> bytes | None:
+    """The error that an event is, not one that it mentions, as every answer with ``null`` does."""
+    error = bytes(envelope.error)
+    if error != b"null" and envelope.choices is None:
+        return error
+    if envelope.type == "error":
+        return data  # the Responses API states it flat
+    if envelope.type == "response.failed" and envelope.response is not None:
+        return bytes(envelope.response.error)
+    return None
 
 
 def _end_of_last_event(payload: bytes) -> int:
@@ -208,5 +205,5 @@ def _end_of_last_event(payload: bytes) -> int:
     if payload.endswith(b"\n\n"):
         return len(payload)
     unix = payload.rfind(b"\n\n")
-    crlf = payload.rfind(b"\r\n\r\n")
-    return max(unix + 2 if unix >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+    crlf = payload.rfind(b"\n\r\n")
+    return max(unix + 2 if unix >= 0 else 0, crlf + 3 if crlf >= 0 else 0)

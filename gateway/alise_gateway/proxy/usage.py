@@ -9,6 +9,8 @@ import json
 import msgspec
 
 _MAX_TOKENS = 2**40
+_NULL = msgspec.Raw(b"null")
+"""A field that is absent. ``Raw`` stands alone: in a union with None, msgspec takes only null."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -48,10 +50,7 @@ class _WireUsage(msgspec.Struct):
 
 class _Nested(msgspec.Struct):
     usage: _WireUsage | None = None
-
-
-_NULL = msgspec.Raw(b"null")
-"""A field that is absent. ``Raw`` stands alone: in a union with None, msgspec takes only null."""
+    error: msgspec.Raw = _NULL
 
 
 class Envelope(msgspec.Struct):

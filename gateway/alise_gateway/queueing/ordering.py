@@ -1,6 +1,7 @@
 """Which waiting request is next; one small class per ordering. Pure."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Protocol
 
 from alise_gateway.queueing.events import Ticket
@@ -17,8 +18,8 @@ class Ordering(Protocol):
         """A request comes back that had its turn already and lost its backend."""
         ...
 
-    def next(self) -> Ticket | None:
-        """The request whose turn it is; it stays until removed."""
+    def next(self, passed_over: Collection[Ticket] = ()) -> Ticket | None:
+        """Whose turn it is, but for those in ``passed_over``; it stays until removed."""
         ...
 
     def remove(self, ticket: Ticket) -> None:
@@ -47,9 +48,9 @@ class Fcfs:
         self._waiting[ticket.number] = ticket
         self._waiting.move_to_end(ticket.number, last=False)
 
-    def next(self) -> Ticket | None:
+    def next(self, passed_over: Collection[Ticket] = ()) -> Ticket | None:
         """The front."""
-        return next(iter(self._waiting.values()), None)
+        return next((t for t in self._waiting.values() if t not in passed_over), None)
 
     def remove(self, ticket: Ticket) -> None:
         """Leave, from anywhere."""

@@ -1,8 +1,9 @@
 """The queue's whole state and every transition: events in, effects out. Pure.
 
 A request is in exactly one place: in the ordering of its model, in flight on one backend, or
-gone. Requests of one model never overtake each other here except as the ordering says; models
-do not wait for each other's backends. Time comes in with each event.
+gone. Requests of one model never overtake each other here except as the ordering says, or where
+the one in front waits for a backend that has not failed it yet; models do not wait for each other's
+backends. Time comes in with each event.
 
 Refuses: a request when the queue is full (``rejected_saturated``) or when its model has no usable
 backend (``rejected_no_backends``). One that waits when its backends vanish keeps its place until
@@ -92,7 +93,7 @@ class QueueState:
         marks = [t.enqueued for o in self._orderings.values() for t in o.expired(float("inf"))]
         return min(marks, default=None)
 
-    def handle(self, event: Event, now: float) -> list[Effect]:  # noqa: C901  one arm per event
+    def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply one event at ``now`` (monotonic seconds); effects are to be performed in order."""
         match event:
             case Arrived(ticket):
@@ -104,9 +105,7 @@ class QueueState:
             case Returned(ticket):
                 return self._come_back(ticket, now)
             case Cancelled(ticket):
-                if ticket.waiting:
-                    self._leave_queue(ticket)
-                return []
+                return self._cancel(ticket, now)
             case BackendsChanged():
                 return self._pump(now)
             case Ticked():
@@ -165,18 +164,34 @@ class QueueState:
             self._waiting += 1
         return effects + self._pump(now) if self._waiting else effects
 
+    def _cancel(self, ticket: Ticket, now: float) -> list[Effect]:
+        if ticket.waiting:
+            self._leave_queue(ticket)
+        elif ticket.number in self._in_flight:
+            # Its dispatch was decided but not yet performed when its client left.
+            if ticket.backend is not None:
+                ticket.backend.breaker.abandoned(was_trial=ticket.is_trial)
+            self._leave_backend(ticket)
+            return self._pump(now) if self._waiting else []
+        return []
+
     def _pump(self, now: float) -> list[Effect]:
         """Dispatch whatever can be dispatched, the longest waiting model first."""
         effects: list[Effect] = []
         heads = [(o.next(), o) for o in self._orderings.values() if len(o)]
         heads.sort(key=lambda head: head[0].enqueued if head[0] else 0.0)
         for _, ordering in heads:
-            while (ticket := ordering.next()) is not None:
+            passed_over: list[Ticket] = []
+            while (ticket := ordering.next(passed_over)) is not None:
                 placed = self._place(self._candidates(ticket.model), ticket.tried, now)
-                if placed.backend is None:
+                if placed.backend is not None:
+                    self._leave_queue(ticket)
+                    effects.append(self._dispatch(ticket, placed.backend))
+                elif ticket.tried:
+                    # What has failed it may be free, and is then for the others.
+                    passed_over.append(ticket)
+                else:
                     break
-                self._leave_queue(ticket)
-                effects.append(self._dispatch(ticket, placed.backend))
         return effects
 
     def _expire(self, now: float) -> list[Effect]:
