@@ -1,5 +1,6 @@
 """The simulator's HTTP shapes, read by the official clients and compared with vLLM's."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -421,6 +422,17 @@ async def test_a_full_queue_answers_503_or_an_error_event(admission: Admission) 
         await engine.until_idle()
         reason = "max_num_queued_reqs" if admission.max_num_queued_reqs else "max_num_queued_tokens"
         assert engine.metric("vllm:admission_rejections_total", reason=reason) == 2
+
+
+async def test_a_repeated_request_id_is_served_beside_its_twin() -> None:
+    async with (
+        running_engine(fast_engine(0.005, lengths=replaying(hello=8))) as engine,
+        httpx.AsyncClient(base_url=engine.url, headers={"x-request-id": "same"}) as http,
+    ):
+        asked = [http.post("/v1/chat/completions", json={"messages": HELLO}) for _ in range(3)]
+        replies = [reply.json() for reply in await asyncio.gather(*asked)]
+    assert {reply["id"] for reply in replies} == {"chatcmpl-same"}
+    assert [reply["usage"]["completion_tokens"] for reply in replies] == [8, 8, 8]
 
 
 async def test_a_request_is_aborted_by_its_full_id_only() -> None:

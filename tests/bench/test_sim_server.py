@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from alise_bench.sim.lengths import Lengths
+from alise_bench.sim.server import EngineServer
 from alise_core.errors import ConfigError
 from alise_core.wire import engine_metrics
 from fakes.engine import fast_engine, replaying, running_engine
@@ -35,6 +36,24 @@ async def test_a_stopped_engine_refuses_and_comes_back_on_its_port() -> None:
             await engine.start()
             assert (await client.get("/health")).status_code == 200
         assert engine.url == url
+
+
+class BrokenPacer:
+    async def sleep_until(self, deadline: float) -> None:
+        raise ArithmeticError(f"no way to reach {deadline}")
+
+
+async def test_a_dead_engine_loop_is_noticed() -> None:
+    server = EngineServer(fast_engine(), pacer=BrokenPacer())
+    await server.start()
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        asking = asyncio.create_task(client.post(CHAT, json={"messages": HELLO}))
+        with pytest.raises(ArithmeticError):
+            await server.failed()
+        with pytest.raises(ArithmeticError):
+            await server.stop()
+        with pytest.raises(httpx.TransportError):
+            await asking
 
 
 async def test_a_port_in_use_is_one_clear_error() -> None:

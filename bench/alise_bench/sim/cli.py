@@ -48,8 +48,14 @@ async def _serve(config: EngineConfig) -> None:
         f"max_num_seqs={scheduler.max_num_seqs}\n"
     )
     sys.stdout.flush()
-    await stop.wait()
+    # A dead loop must end the process: behind it every request would wait for ever.
+    ends = {loop.create_task(stop.wait()), loop.create_task(server.failed())}
+    done, pending = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
     await server.terminate()
+    for task in done:
+        task.result()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -146,6 +146,7 @@ class Engine:
             self.scheduler,
         )
         self.steps = 0
+        self._repeated = 0
         self._admission = admission
         self._pacer = RealPacer(clock) if pacer is None else pacer
         self._readers: dict[Sequence, tuple[OutputStream, int]] = {}
@@ -163,12 +164,19 @@ class Engine:
         now = self.clock.now()
         stream = OutputStream([])
         for choice, request in enumerate(requests):
-            sequence = self.scheduler.add(request, now)
+            sequence = self.scheduler.add(self._unique(request), now)
             stream.sequences.append(sequence)
             self._readers[sequence] = (stream, choice)
         stream.unfinished = len(requests)
         self._work.set()
         return stream
+
+    def _unique(self, request: SequenceRequest) -> SequenceRequest:
+        """The request under an id that is free: clients may repeat theirs, as retries do."""
+        if request.request_id not in self.scheduler.sequences:
+            return request
+        self._repeated += 1
+        return replace(request, request_id=f"{request.request_id}-r{self._repeated}")
 
     def abort(self, stream: OutputStream) -> None:
         """Forget what is unfinished of a stream; its blocks are free at once."""

@@ -105,6 +105,15 @@ class EngineServer:
         self._renew_date(loop)
         self._loop_task = loop.create_task(self.engine.run(), name="engine-loop")
 
+    async def failed(self) -> None:
+        """Wait for the engine's loop, which ends by failing only.
+
+        Raises:
+            Exception: What ended it.
+        """
+        if self._loop_task is not None:
+            await asyncio.shield(self._loop_task)
+
     async def terminate(self) -> None:
         """Do what SIGTERM does, then :meth:`stop`."""
         self.app.control.shut_down = True

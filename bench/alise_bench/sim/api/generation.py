@@ -116,7 +116,7 @@ def prepare(body: Generating, identity: Identity, options: Options) -> Generatio
     outputs = [
         _output(body, wanted, prompt, choice, options)
         for prompt in range(len(wanted.prompts))
-        for choice in range(body.n or 1)
+        for choice in range(_choices(body))
     ]
     endpoint = _ENDPOINTS[type(body)]
     stream_options = getattr(body, "stream_options", None)
@@ -246,8 +246,13 @@ def _anthropic_tool_choice(choice: dict[str, Any] | None) -> object:
     )
 
 
+def _choices(body: Generating) -> int:
+    """Outputs per prompt; only the older two endpoints have more than one."""
+    return 1 if isinstance(body, ResponsesBody | MessagesBody) or body.n is None else body.n
+
+
 def _validate(body: Generating, wanted: _Wanted, limit: int) -> None:
-    if body.n is not None and body.n < 1:
+    if _choices(body) < 1:
         raise refused(f"n must be at least 1, got {body.n}.")
     if body.temperature is not None and body.temperature < 0:
         raise refused(
