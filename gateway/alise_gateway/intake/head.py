@@ -52,7 +52,7 @@ def check_head(
         )
     _check_size(target, headers, limits)
     hosts, length, expect = _scan(headers, version)
-    if version == "1.1" and hosts != 1:
+    if hosts > 1 or (version == "1.1" and hosts != 1):
         raise InvalidRequest(
             f"The request has {hosts} Host fields; send exactly one.", code="invalid_host"
         )
