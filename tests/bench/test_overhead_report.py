@@ -1,6 +1,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from alise_bench.load.distribution import Spread
@@ -38,6 +39,20 @@ def test_the_document_shows_figures_goals_ratios_and_what_is_missing(measured: R
     assert "**not installed**" in text
     assert "Some CPU" in text
     assert "0.617" in text
+
+
+def test_a_busy_machine_is_said_in_the_first_paragraph(measured: Results) -> None:
+    assert "not quiet" not in render(measured)
+    rows = [msgspec.structs.replace(item, wait_seconds=0.2) for item in measured.rows]
+    busy = msgspec.structs.replace(measured, rows=rows)
+    assert "not quiet: the gateway waited for its CPU 10%" in render(busy)
+
+
+def test_a_result_file_has_a_line_a_row_and_no_needless_digits(measured: Results) -> None:
+    long = msgspec.structs.replace(measured.rows[0], wall_seconds=1.23456789)
+    text = encode(msgspec.structs.replace(measured, rows=[long, long])).decode()
+    assert text.count('"wall_seconds": 1.23457,') == 2
+    assert sum('"wall_seconds"' in line for line in text.splitlines()) == 2
 
 
 def test_errors_stand_beside_the_figures(measured: Results) -> None:

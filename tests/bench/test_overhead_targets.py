@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alise_bench.overhead.runner import missing_reason
+from alise_bench.overhead.runner import missing_reason, readable_command
 from alise_bench.overhead.targets import BY_NAME, TARGETS, Launch, Place
 from alise_bench.settings import BenchSettings
 from alise_gateway.identity.keys import hash_key
@@ -67,3 +67,10 @@ def test_the_peers_live_in_the_user_s_cache(monkeypatch: pytest.MonkeyPatch) -> 
     assert BenchSettings().peers_folder == Path("/some/cache/alise/peers")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert BenchSettings().peers_folder == Path.home() / ".cache" / "alise" / "peers"
+
+
+@pytest.mark.parametrize("name", [item.name for item in TARGETS if item.launch is not None])
+def test_a_recorded_command_names_programs_and_no_folders(name: str, place: Place) -> None:
+    words = readable_command(launched(name, place).command)
+    assert not any(str(place.folder) in word or word.startswith("/") for word in words)
+    assert "alise" not in name or words[:2] == ["alise", "gateway"]

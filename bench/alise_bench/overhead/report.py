@@ -8,6 +8,8 @@ from alise_bench.overhead.goals import SUBJECT, Verdict, judge
 from alise_bench.overhead.results import Conditions, Results, TargetInfo
 from alise_bench.overhead.tables import number, scenario_tables, shown
 
+_BUSY = 0.05
+"""A server that waits for its CPU more than this share of the time is not alone on it."""
 _RATIO_PEERS = ("smg", "vllm-router", "litellm", "haproxy")
 _RATIO_ROWS = (
     ("c64_1k", Figure.CPU_US, "CPU per request, 1 KiB"),
@@ -59,6 +61,13 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def _introduction(results: Results) -> str:
     conditions = results.conditions
     look = " **A first look (`--quick`), not a result.**" if conditions.quick else ""
+    waits = wait_ratio(results, SUBJECT)
+    if waits is not None and waits.median > _BUSY:
+        look += (
+            f" **The machine was not quiet: the gateway waited for its CPU {waits.median:.0%} of "
+            "the time (median). CPU figures and ratios hold within their ranges; latencies and "
+            "requests/s are other work's as much as the servers'.**"
+        )
     return (
         f"Measured by `alise bench overhead` on {conditions.started[:10]}: {conditions.repeats} "
         f"rounds, medians [lowest - highest round].{look} The gateway runs as it comes, with its "

@@ -1,5 +1,7 @@
 """The result file of one measurement: what was measured, how, and under which conditions."""
 
+import json
+
 import msgspec
 
 from alise_bench.load.distribution import Summary
@@ -116,8 +118,15 @@ class Results(msgspec.Struct, frozen=True):
 
 
 def encode(results: Results) -> bytes:
-    """JSON for people and programs: indented, fields in order."""
-    return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+    """JSON for people and programs: one line a row, figures with six digits."""
+    fields = []
+    for name, value in msgspec.to_builtins(results).items():
+        if isinstance(value, list):
+            items = ",\n  ".join(json.dumps(_rounded(item)) for item in value)
+            fields.append(f"{json.dumps(name)}: [\n  {items}\n ]" if value else f'"{name}": []')
+        else:
+            fields.append(f"{json.dumps(name)}: {json.dumps(_rounded(value))}")
+    return ("{\n " + ",\n ".join(fields) + "\n}\n").encode()
 
 
 def decode(data: bytes) -> Results:
@@ -130,3 +139,11 @@ def decode(data: bytes) -> Results:
         return msgspec.json.decode(data, type=Results)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a result file of 'alise bench overhead': {error}") from error
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return value

@@ -25,7 +25,14 @@ from alise_bench.overhead.results import Memory, Results, Row, TargetInfo
 from alise_bench.overhead.scenarios import Scenario
 from alise_bench.overhead.targets import Launch, Place, Target
 from alise_bench.overhead.verify import WrongReply, verified_reply_bytes
-from alise_bench.processes import Child, ChildFailed, free_port, running, wait_until
+from alise_bench.processes import (
+    Child,
+    ChildFailed,
+    alise_command,
+    free_port,
+    running,
+    wait_until,
+)
 
 _START_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5
@@ -73,6 +80,15 @@ def missing_reason(target: Target, peers: Path) -> str:
     if target.program == "haproxy":
         return "" if shutil.which("haproxy") else "haproxy is not on PATH"
     return f"not in {peers}: run 'alise bench overhead --install-peers'"
+
+
+def readable_command(command: Sequence[str]) -> list[str]:
+    """A command line without the folders of this machine, and ours by its name."""
+    ours = alise_command()
+    words = list(command)
+    if words[: len(ours)] == ours:
+        words = ["alise", *words[len(ours) :]]
+    return [Path(word).name if word.startswith("/") else word for word in words]
 
 
 async def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
@@ -150,7 +166,7 @@ async def _start_and_measure(
     backends = (state.mocks[0].url, state.mocks[1].url)
     place = Place(backends, free_port(), free_port(), folder, plan.peers)
     launch = target.launch(place)
-    state.commands[target.name] = launch.command
+    state.commands[target.name] = readable_command(launch.command)
     cpus = None if state.proxy_cpu is None else {state.proxy_cpu}
     with running(target.name, launch.command, folder, cpus=cpus) as child:
         address = Address("127.0.0.1", place.port)
