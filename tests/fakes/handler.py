@@ -126,6 +126,14 @@ class Client:
         """No further request will be read."""
         return self.transport.eof or self.transport.is_closing()
 
+    def is_paused(self) -> bool:
+        """The gateway does not read."""
+        return self.transport.paused
+
+    def is_dropped(self) -> bool:
+        """Closed without waiting."""
+        return self.transport.aborted
+
     def _on_closed(self, connection: ClientConnection) -> None:
         assert connection is self.connection
         self.closed += 1

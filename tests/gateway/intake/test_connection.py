@@ -162,14 +162,14 @@ class TestPipelines:
     async def test_reading_pauses_and_resumes(self) -> None:
         client = Client(FakeHandler(at_once=False), LimitSettings(max_pipelined=3))
         client.send(GET + GET + GET)
-        assert not client.transport.paused
+        assert not client.is_paused()
         client.send(GET + b"GET /b HTTP/1.1\r\nHo")
-        assert client.transport.paused
+        assert client.is_paused()
         # The half-read request is not slow: it is the gateway that does not read.
         assert client.wait(11) == b""
         client.handler.answer()
         await asyncio.sleep(0)
-        assert not client.transport.paused
+        assert not client.is_paused()
         client.wait(9)
         assert client.handler.refused == []
         client.wait(2)
@@ -178,7 +178,7 @@ class TestPipelines:
     async def test_a_paused_body_gets_its_time_again(self) -> None:
         client = Client(FakeHandler(at_once=False), LimitSettings(max_pipelined=1))
         client.send(GET, GET + POST[:-1])
-        assert client.transport.paused
+        assert client.is_paused()
         client.wait(100)
         client.handler.answer()
         await asyncio.sleep(0)
@@ -191,7 +191,7 @@ class TestPipelines:
         client = Client(FakeHandler(at_once=False))
         big = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
         client.send(GET, big)
-        assert client.transport.paused
+        assert client.is_paused()
 
     async def test_no_answer_is_made_that_nobody_reads(self) -> None:
         client = held()
@@ -213,9 +213,9 @@ class TestPipelines:
         client.connection.pause_writing()
         client.handler.answer()
         client.wait(59)
-        assert not client.transport.aborted
+        assert not client.is_dropped()
         client.wait(2)
-        assert client.transport.aborted
+        assert client.is_dropped()
 
 
 class TestContinue:
@@ -323,38 +323,38 @@ class TestTime:
     def test_a_silent_connection_is_closed_without_a_word(self) -> None:
         client = held()
         assert client.wait(11) == b""
-        assert client.transport.aborted
+        assert client.is_dropped()
 
     def test_keep_alive_ends(self) -> None:
         client = Client()
         client.send(GET)
         client.wait(74)
-        assert not client.transport.aborted
+        assert not client.is_dropped()
         client.wait(2)
-        assert client.transport.aborted
+        assert client.is_dropped()
 
     def test_an_exchange_is_swept_and_not_timed_here(self) -> None:
         client = held()
         client.send(GET)
         client.wait(100_000)
         assert len(client.handler.exchanges[0].swept) == 1
-        assert not client.transport.aborted
+        assert not client.is_dropped()
 
     def test_the_linger_time_ends(self) -> None:
         client = held()
         client.send(b"\x00")
         assert client.transport.eof
         client.wait(1.9)
-        assert not client.transport.aborted
+        assert not client.is_dropped()
         client.wait(0.2)
-        assert client.transport.aborted
+        assert client.is_dropped()
 
     def test_a_lingering_client_cannot_send_for_ever(self) -> None:
         client = held()
         client.send(b"\x00", *[b"x" * 65_536] * 64)
-        assert not client.transport.aborted
+        assert not client.is_dropped()
         client.send(b"x")
-        assert client.transport.aborted
+        assert client.is_dropped()
         assert not client.handler.requests
 
     def test_a_slow_reader_gets_its_last_bytes(self) -> None:
@@ -366,12 +366,12 @@ class TestTime:
             client.wait(50)
             client.transport.stuck_bytes = left
             client.wait(1)
-            assert not client.transport.aborted
+            assert not client.is_dropped()
         client.transport.stuck_bytes = 0
         client.wait(1)
-        assert not client.transport.aborted
+        assert not client.is_dropped()
         client.wait(2)
-        assert client.transport.aborted
+        assert client.is_dropped()
 
     def test_a_reader_that_stops_does_not(self) -> None:
         client = held()
@@ -379,7 +379,7 @@ class TestTime:
         client.transport.stuck_bytes = 100_000
         client.handler.answer()
         client.wait(61)
-        assert client.transport.aborted
+        assert client.is_dropped()
 
 
 class TestEndings:
@@ -397,7 +397,7 @@ class TestEndings:
         client = held()
         client.send(GET)
         client.connection.cut()
-        assert client.transport.aborted
+        assert client.is_dropped()
         client.connection.connection_lost(None)
         assert not client.handler.exchanges[0].gone
 
