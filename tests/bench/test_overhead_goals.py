@@ -42,8 +42,9 @@ def test_one_error_fails_the_goal_of_no_errors() -> None:
 
 @pytest.mark.parametrize(("memory", "verdict"), [(76, Verdict.PASS), (77, Verdict.FAIL)])
 def test_peak_memory_is_80_megabytes(memory: int, verdict: Verdict) -> None:
-    found = results(row("alise"), memory=memory)
+    found = results(row("alise", "s1000"), memory=memory)
     assert by_text(found, "peak RSS").verdict is verdict
+    assert by_text(results(row("alise")), "peak RSS").verdict is Verdict.OPEN
 
 
 def complete() -> list[Row]:
