@@ -54,6 +54,7 @@ def test_old_python_hands_over_to_the_newest_that_runs(
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    monkeypatch.setattr(sys, "argv", ["tools/bootstrap.py"])
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert bootstrap.main() == 42
