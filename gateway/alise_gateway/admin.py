@@ -38,6 +38,9 @@ class AdminServer:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+            # Now, so that nobody is refused between the port being announced and the server's
+            # first step.
+            listening.listen()
         except OSError as error:
             listening.close()
             raise ConfigError(

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from alise_core.errors import ConfigError
 from alise_gateway.settings import load_settings
 
 
@@ -91,4 +92,6 @@ def _flags(options: argparse.Namespace) -> dict[str, Any]:
 
 def _split_alias(alias: str) -> tuple[str, str]:
     name, _, model = alias.partition("=")
+    if not name or not model:
+        raise ConfigError(f"--alias {alias!r} must look like NAME=MODEL")
     return name, model

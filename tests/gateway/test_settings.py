@@ -1,0 +1,67 @@
+"""Sources of settings, and which of them wins."""
+
+from pathlib import Path
+
+import pytest
+
+from alise_core.errors import ConfigError
+from alise_gateway.settings import GatewaySettings, IdentitySettings, load_settings
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "alise.yaml"
+    path.write_text(
+        "host: 10.0.0.1\nport: 1\nadmin_port: 2\n"
+        "timeouts: {connect_seconds: 7, idle_seconds: 8, total_seconds: 9}\n"
+    )
+    monkeypatch.setenv("ALISE_GATEWAY_PORT", "3")
+    monkeypatch.setenv("ALISE_GATEWAY_TIMEOUTS__IDLE_SECONDS", "80")
+    settings = load_settings(path, {"admin_port": 4, "timeouts": {"total_seconds": 90}})
+    assert (settings.host, settings.port, settings.admin_port) == ("10.0.0.1", 3, 4)
+    timeouts = settings.timeouts
+    # Groups are merged field by field, not replaced.
+    assert (timeouts.connect_seconds, timeouts.idle_seconds, timeouts.total_seconds) == (7, 80, 90)
+    assert timeouts.body_seconds == GatewaySettings().timeouts.body_seconds
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "alise.yaml"
+    path.write_text("")
+    assert load_settings(path, {}).model_dump() == GatewaySettings().model_dump()
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        GatewaySettings().port = 5
+
+
+def test_a_backend_keeps_its_path_and_loses_its_last_slash() -> None:
+    settings = load_settings(None, {"backends": [{"url": "https://a.example/engine/"}]})
+    assert settings.backends[0].url == "https://a.example/engine"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"jwt_issuer": "https://a"},
+        {"jwt_issuer": "https://a", "jwt_audience": "b"},
+        {"jwks_url": "https://a/jwks"},
+        {"jwt_issuer": "a", "jwt_audience": "b", "jwks_url": "https://a", "jwks_file": "/a"},
+    ],
+)
+def test_half_a_configuration_of_tokens_is_refused(fields: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="JWT needs"):
+        load_settings(None, {"identity": fields})
+
+
+def test_a_long_value_is_cut_in_the_error() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_settings(None, {"port": "x" * 5000})
+    assert len(str(raised.value)) < 300
+
+
+def test_a_whole_configuration_of_tokens_is_taken() -> None:
+    identity = IdentitySettings(jwt_issuer="a", jwt_audience="b", jwks_url="https://a")
+    assert identity.jwt_tenant_claim == "sub"
