@@ -29,6 +29,7 @@ from alise_gateway.queueing.state import QueueLimits, QueueState
 
 MODELS = ("a", "b", "c")
 SERVES = (("a",), ("a", "b"), ("b", "c"), ("c",))
+PROBES = (*[ProbeState.HEALTHY] * 6, *ProbeState)
 LIMITS = QueueLimits(max_waiting=5, ttl_seconds=60)
 BREAKER = BreakerLimits(failures=2, open_seconds=5, max_open_seconds=20)
 
@@ -53,7 +54,7 @@ class World:
         self.backends = [
             Backend(
                 BackendAddress(BackendName(f"b{index}"), "h", index),
-                max_in_flight=1 + index % 3,
+                max_in_flight=1 + index % 2,
                 breaker=CircuitBreaker(BREAKER),
                 probe=ProbeState.HEALTHY,
             )
@@ -117,13 +118,14 @@ class QueueMachine(RuleBasedStateMachine):
             other = self.tickets[number]
             assert other.model != ticket.model or effect.backend in other.tried
 
-    @rule(model=st.sampled_from(MODELS))
-    def arrive(self, model: str) -> None:
-        number = len(self.tickets)
-        for tickets in (self.tickets, self.twins):
-            tickets.append(Ticket(number, model, Nobody(), self.now))
-        self.waiting.append(number)
-        self.post(Arrived, number)
+    @rule(models=st.lists(st.sampled_from(MODELS), min_size=1, max_size=5))
+    def arrive(self, models: list[str]) -> None:
+        for model in models:
+            number = len(self.tickets)
+            for tickets in (self.tickets, self.twins):
+                tickets.append(Ticket(number, model, Nobody(), self.now))
+            self.waiting.append(number)
+            self.post(Arrived, number)
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data(), worked=st.booleans())
@@ -158,14 +160,15 @@ class QueueMachine(RuleBasedStateMachine):
     def cancel_what_is_over(self, data: st.DataObject) -> None:
         self.post(Cancelled, data.draw(st.sampled_from(sorted(self.ended))))
 
-    @rule(index=st.integers(0, len(SERVES) - 1), probe=st.sampled_from(ProbeState))
+    @rule(index=st.integers(0, len(SERVES) - 1), probe=st.sampled_from(PROBES))
     def probe(self, index: int, probe: ProbeState) -> None:
         for world in (self.world, self.twin):
             world.backends[index].probe = probe
         self.post(BackendsChanged)
 
-    @rule(index=st.integers(0, len(SERVES) - 1), removed=st.booleans())
-    def list_or_remove(self, index: int, removed: bool) -> None:
+    @rule(index=st.integers(0, len(SERVES) - 1), removes=st.integers(0, 4))
+    def list_or_remove(self, index: int, removes: int) -> None:
+        removed = removes == 0
         for world in (self.world, self.twin):
             world.backends[index].removed = removed
         self.post(BackendsChanged)
@@ -177,6 +180,7 @@ class QueueMachine(RuleBasedStateMachine):
         for number in self.waiting:
             assert self.now - self.tickets[number].enqueued <= LIMITS.ttl_seconds
 
+    @precondition(lambda self: len(self.tickets) > 30)
     @rule()
     def shut_down(self) -> None:
         self.post(ShutDown)
@@ -229,4 +233,4 @@ def _plain(effects: list[Effect]) -> list[tuple[object, ...]]:
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
