@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 import structlog
@@ -27,10 +27,11 @@ from alise_core.errors import ConfigError, Unauthorized
 from alise_core.units import TenantId
 from alise_gateway.domain.request import ANONYMOUS, RawHeaders, Tenant
 from alise_gateway.identity.files import WatchedFile
-from alise_gateway.identity.jwks import JwksFile, JwksUrl
-from alise_gateway.identity.jwt import JwtRules, JwtVerifier
 from alise_gateway.identity.keys import NO_KEYS, KeyTable, parse_keys
 from alise_gateway.settings import IdentitySettings
+
+if TYPE_CHECKING:
+    from alise_gateway.identity.jwt import JwtVerifier
 
 _AUTHORIZATION = b"authorization"
 _API_KEY = b"x-api-key"
@@ -250,21 +251,26 @@ def _malformed(reason: str) -> Unauthorized:
     )
 
 
-def _build_verifier(settings: IdentitySettings, clock: Clock) -> JwtVerifier | None:
+def _build_verifier(settings: IdentitySettings, clock: Clock) -> "JwtVerifier | None":
     if settings.jwt_issuer is None or settings.jwt_audience is None:
         return None
+    # Loaded only here: the cryptography behind it costs megabytes that key files do without.
+    from alise_gateway.identity.jwt import JwtRules, JwtVerifier  # noqa: PLC0415
+
     rules = JwtRules(settings.jwt_issuer, settings.jwt_audience, settings.jwt_tenant_claim)
     return JwtVerifier(rules, clock)
 
 
 def _build_key_source(
     settings: IdentitySettings,
-    verifier: JwtVerifier | None,
+    verifier: "JwtVerifier | None",
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None,
 ) -> _KeySource | None:
     if verifier is None:
         return None
+    from alise_gateway.identity.jwks import JwksFile, JwksUrl  # noqa: PLC0415  as above
+
     if settings.jwks_file is not None:
         return JwksFile(WatchedFile(settings.jwks_file, "JWKS file"), verifier)
     return JwksUrl(str(settings.jwks_url), verifier, clock, transport)

@@ -1,5 +1,7 @@
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -312,3 +314,9 @@ def test_models_outside_the_list_are_forbidden() -> None:
         check_model_allowed(tenant, "large")
     error = refused.value
     assert (error.status, error.code, error.param) == (403, "model_not_allowed", "model")
+
+
+def test_key_files_do_without_the_token_library() -> None:
+    unwanted = "{'jwt', 'cryptography', 'opentelemetry.sdk', 'uvicorn'}"
+    code = f"import sys, alise_gateway.app; sys.exit(len({unwanted} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
