@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI
 
@@ -11,10 +11,14 @@ from alise_core.errors import ConfigError
 
 
 class AdminServer:
-    """uvicorn on a socket of our own; opened only where an admin port is configured."""
+    """uvicorn on a socket of our own; opened only where an admin port is configured.
 
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
+    Args:
+        create_app: Builds the application; called by ``open``.
+    """
+
+    def __init__(self, create_app: Callable[[], FastAPI]) -> None:
+        self._create_app = create_app
         self._task: asyncio.Task[None] | None = None
         self._stop: asyncio.Event | None = None
         self.port: int | None = None
@@ -48,7 +52,7 @@ class AdminServer:
             ) from error
         self.port = listening.getsockname()[1]
         config = uvicorn.Config(
-            self._app,
+            self._create_app(),
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -86,7 +86,7 @@ class Gateway:
         self.pipeline = Pipeline(self._parts, control)
         self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self.clock)
         self.status.attach(self.pipeline, self.listener)
-        self._admin = AdminServer(create_control_app(self.status, admin=True))
+        self._admin = AdminServer(lambda: create_control_app(self.status, admin=True))
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property

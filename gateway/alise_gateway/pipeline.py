@@ -106,6 +106,10 @@ class Pipeline:
             return AsgiExchange(self._control, connection, request, admission.tenant)
         exchange = RequestExchange(self._parts, connection, request, admission, self._forget)
         self._active.add(exchange)
+        if self._draining:
+            # Its head came before the drain began, its body only now: nothing works on it yet.
+            exchange.shut_down()
+            return exchange
         try:
             exchange.start()
         except Exception:

@@ -262,7 +262,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read configuration file {file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration file {file} is not valid YAML: {error}") from error
+        detail = " ".join(str(error).split())  # YAML's errors are drawings of several lines
+        raise ConfigError(f"configuration file {file} is not valid YAML: {detail}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

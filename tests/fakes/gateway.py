@@ -40,10 +40,12 @@ class RunningGateway:
 
     Attributes:
         app: The gateway itself.
+        expected_exceptions: How many defects the test provokes; each is logged once.
     """
 
     def __init__(self, app: Gateway, requests: io.BytesIO, logs: io.StringIO) -> None:
         self.app = app
+        self.expected_exceptions = 0
         self._requests = requests
         self._logs = logs
 
@@ -156,7 +158,8 @@ async def running_gateway(
     app.queue.check()
     assert app.listener.connections == 0
     await before.assert_returned()
-    assert [line for line in gateway.events() if "exception" in line] == []
+    exceptions = [line for line in gateway.events() if "exception" in line]
+    assert len(exceptions) == gateway.expected_exceptions, exceptions
 
 
 @functools.cache

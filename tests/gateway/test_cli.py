@@ -55,7 +55,7 @@ def test_a_wrong_file(tmp_path: Path, text: str, match: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=match) as raised:
         main(["--config", str(path)])
-    assert str(path) in str(raised.value) or ": " in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_help_answers_without_the_server(capsys: pytest.CaptureFixture[str]) -> None:

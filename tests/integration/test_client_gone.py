@@ -143,6 +143,7 @@ async def test_with_others_behind_it_in_the_pipeline(
     await engine.until_idle()
 
 
+@pytest.mark.slow
 async def test_a_hundred_at_once(gateway: RunningGateway, engine: RunningEngine) -> None:
     async def come_and_go(number: int) -> None:
         async with connected(gateway.port) as client:

@@ -222,6 +222,7 @@ async def test_a_stream_that_breaks_raises(
     gateway.expect(Outcome.FAILED_BACKEND_LOST_MIDSTREAM)
 
 
+@pytest.mark.slow
 async def test_the_clients_own_retries_obey_retry_after(engine: RunningEngine) -> None:
     async with (
         running_gateway(engine.url, upstream={"max_retries": 0}) as gateway,

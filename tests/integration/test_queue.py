@@ -63,6 +63,7 @@ async def test_who_comes_first_is_served_first(gateway: RunningGateway) -> None:
     assert ids == ["number-1", "number-2"]
 
 
+@pytest.mark.slow
 async def test_no_backend_gets_more_than_its_limit(engine: RunningEngine) -> None:
     async with running_gateway(engine.url, queue={"max_in_flight_per_backend": 3}) as gateway:
         seen = 0
@@ -160,6 +161,7 @@ async def test_models_do_not_wait_for_each_other(engine: RunningEngine, clock: F
             client.reset()
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_slows_its_backend_and_nothing_else(
     clock: FakeClock,
 ) -> None:
@@ -219,6 +221,7 @@ def held_bytes(gateway: RunningGateway) -> int:
     return sum(one.transport.get_write_buffer_size() for one in connections)
 
 
+@pytest.mark.slow
 async def test_a_finished_request_leaves_no_garbage(gateway: RunningGateway) -> None:
     async with connected(gateway.port) as client:
         client.send(post(chat(stream=True)))

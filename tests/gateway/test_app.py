@@ -1,0 +1,106 @@
+"""The composition root: start, stop, and what it keeps in step."""
+
+import asyncio
+import io
+import socket
+
+import pytest
+
+from alise_core.errors import ConfigError
+from alise_core.outcome import Outcome
+from alise_gateway.app import Gateway
+from alise_gateway.settings import BackendSettings, GatewaySettings, IdentitySettings
+from fakes.clock import FakeClock
+from fakes.engine import fast_engine, replaying, running_engine
+from fakes.gateway import eventually, running_gateway
+from fakes.raw_client import chat, connected, post
+
+
+async def test_nobody_may_call_unless_somebody_is_named() -> None:
+    with pytest.raises(ConfigError, match="nothing says who may call"):
+        Gateway(GatewaySettings(port=0), None)
+
+
+async def test_a_backend_listed_under_two_spellings_is_refused() -> None:
+    urls = ("http://engine:80", "http://engine")
+    settings = GatewaySettings(
+        port=0,
+        identity=IdentitySettings(allow_anonymous=True),
+        backends=tuple(BackendSettings(url=url) for url in urls),
+    )
+    with pytest.raises(ConfigError, match="more than once"):
+        Gateway(settings, io.BytesIO())
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}.*choose another"):
+            async with running_gateway(port=port):
+                pass
+
+
+async def test_stopping_twice_is_harmless() -> None:
+    async with running_gateway(admin_port=0) as gateway:
+        await gateway.app.stop()
+
+
+async def test_an_upload_that_a_drain_overtakes_is_told_to_retry() -> None:
+    async with (
+        running_engine() as engine,
+        running_gateway(engine.url) as gateway,
+        connected(gateway.port) as client,
+    ):
+        request = post(chat(), "expect: 100-continue")
+        client.send(request[:-5])
+        # The invitation shows that the head was read and let in.
+        assert (await client.head())[0] == 100
+        stopping = asyncio.create_task(gateway.app.stop())
+        await eventually(lambda: gateway.app.pipeline.is_draining)
+        client.send(request[-5:])
+        reply = await client.reply()
+        assert (reply.status, reply.error["code"]) == (503, "rejected_shutting_down")
+        assert reply.headers["connection"] == "close"
+        client.writer.close()
+        await stopping
+        gateway.expect(Outcome.REJECTED_SHUTTING_DOWN, attempts=0)
+
+
+async def test_what_runs_may_finish_and_what_waits_too() -> None:
+    lengths = replaying(hello=30)
+    async with (
+        running_engine(fast_engine(0.002, lengths=lengths)) as engine,
+        running_gateway(engine.url, queue={"max_in_flight_per_backend": 1}) as gateway,
+        connected(gateway.port) as first,
+        connected(gateway.port) as second,
+    ):
+        for client in (first, second):
+            client.send(post(chat(max_tokens=30)))
+        await eventually(lambda: gateway.app.queue.waiting == 1)
+        stopping = asyncio.create_task(gateway.app.stop())
+        for client in (first, second):
+            assert (await client.reply()).status == 200
+            client.writer.close()
+        await stopping
+        assert [line["outcome"] for line in gateway.requests()] == ["completed"] * 2
+
+
+async def test_the_metrics_of_a_backend_start_at_zero() -> None:
+    async with running_engine() as engine, running_gateway(engine.url) as gateway:
+        text = gateway.metrics_text()
+        name = f'backend="{engine.name}"'
+        assert f'alise_gateway_backend_failures_total{{{name},kind="timeout"}} 0.0' in text
+        assert gateway.metric("alise_gateway_probes_total", result="healthy") == 1
+
+
+async def test_time_limits_are_enforced_without_being_asked() -> None:
+    clock = FakeClock()
+    async with (
+        running_gateway(clock=clock) as gateway,
+        connected(gateway.port) as client,
+    ):
+        await eventually(lambda: gateway.app.listener.connections == 1)
+        clock.advance(1_000)
+        await client.closed()
