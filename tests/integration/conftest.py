@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("fakes.gateway", "fakes.raw_client", "fakes.scripted_backend")
+pytest.register_assert_rewrite(
+    "fakes.asking", "fakes.gateway", "fakes.raw_client", "fakes.scripted_backend"
+)

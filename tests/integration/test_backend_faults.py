@@ -1,19 +1,17 @@
 """Everything a backend can do wrong: the client sees one clean outcome, and nothing is left."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from alise_bench.sim.faults import Fault, FaultKind
-from alise_core.outcome import SPECS, Outcome
+from alise_core.outcome import Outcome
+from fakes.asking import ask, check_refused, last_event
 from fakes.clock import FakeClock
 from fakes.engine import RunningEngine, fast_engine, replaying, running_engine
 from fakes.gateway import RunningGateway, eventually, running_gateway
-from fakes.raw_client import RawReply, chat, connected, post
-from fakes.scripted_backend import Received, scripted_backend, sends, whole
+from fakes.raw_client import chat, connected, post
 
 ERROR = Outcome.FAILED_BACKEND_ERROR
 TIMEOUT = Outcome.FAILED_BACKEND_TIMEOUT
@@ -57,39 +55,13 @@ async def pair(
         yield running
 
 
-async def ask(gateway: RunningGateway, *headers: str, **fields: Any) -> RawReply:
-    async with connected(gateway.port) as client:
-        client.send(post(chat(**fields), *headers))
-        return await client.reply()
-
-
-def check(reply: RawReply, outcome: Outcome, status: int, code: str) -> None:
-    """A clean error reply."""
-    assert reply.status == status
-    assert reply.error["type"] == SPECS[outcome].error_type
-    assert reply.error["code"] == code
-    assert "127.0.0.1" not in reply.error["message"]
-    assert reply.headers.get("x-alise-dropped-reason") == (
-        str(outcome) if SPECS[outcome].dropped else None
-    )
-    assert ("retry-after" in reply.headers) == SPECS[outcome].retry_after
-
-
-def last_event(reply: RawReply) -> Any:
-    """JSON of the event that closes a broken stream; the framing around it is whole."""
-    assert reply.status == 200
-    event = reply.body.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
-    assert event.startswith(b"data: ")
-    return json.loads(event.removeprefix(b"data: "))
-
-
 @BOTH
 async def test_refused_connections(
     gateway: RunningGateway, engine: RunningEngine, stream: bool
 ) -> None:
     await engine.stop()
     reply = await ask(gateway, stream=stream)
-    check(reply, ERROR, 502, "backend_connect")
+    check_refused(reply, ERROR, 502, "backend_connect")
     gateway.expect(ERROR, attempts=1, backend=engine.name)
     assert gateway.metric("alise_gateway_backend_failures_total", kind="connect") == 1
 
@@ -108,7 +80,7 @@ async def test_connections_that_break_before_an_answer(
 ) -> None:
     engine.faults.arm(Fault(kind))
     reply = await ask(gateway, stream=stream)
-    check(reply, ERROR, 502, f"backend_{failure}")
+    check_refused(reply, ERROR, 502, f"backend_{failure}")
     gateway.expect(ERROR, attempts=1, status=502)
     assert gateway.metric("alise_gateway_backend_failures_total", kind=failure) == 1
     assert (await ask(gateway, stream=stream)).status == 200
@@ -144,7 +116,7 @@ async def test_both_backends_fail(
     for one in (engine, other):
         one.faults.arm(Fault(FaultKind.STATUS, status=500))
     reply = await ask(pair, stream=stream)
-    check(reply, ERROR, 500, "backend_status")
+    check_refused(reply, ERROR, 500, "backend_status")
     pair.expect(ERROR, attempts=2, status=500)
 
 
@@ -154,7 +126,7 @@ async def test_a_status_of_failure(
 ) -> None:
     engine.faults.arm(Fault(FaultKind.STATUS, status=status))
     reply = await ask(gateway)
-    check(reply, ERROR, shown, "backend_status")
+    check_refused(reply, ERROR, shown, "backend_status")
     gateway.expect(ERROR, status=shown)
 
 
@@ -165,7 +137,7 @@ async def test_a_full_backend_alone(
 ) -> None:
     engine.faults.arm(Fault(kind, status=503))
     reply = await ask(gateway, stream=stream)
-    check(reply, Outcome.REJECTED_SATURATED, 503, "backend_overloaded")
+    check_refused(reply, Outcome.REJECTED_SATURATED, 503, "backend_overloaded")
     gateway.expect(Outcome.REJECTED_SATURATED, status=503, attempts=1)
 
 
@@ -203,7 +175,7 @@ async def test_a_refusal_of_the_gateways_own_credential_is_not_the_clients_fault
     ):
         engine.faults.arm(Fault(FaultKind.STATUS, status=401))
         reply = await ask(gateway, "authorization: Bearer client-key")
-        check(reply, ERROR, 502, "backend_status")
+        check_refused(reply, ERROR, 502, "backend_status")
         assert "www-authenticate" not in reply.headers
         gateway.expect(ERROR, status=502)
 
@@ -224,7 +196,7 @@ async def test_silence_before_the_first_byte(
         clock.advance(2)
         gateway.sweep()
         reply = await client.reply()
-    check(reply, TIMEOUT, 504, "backend_timeout")
+    check_refused(reply, TIMEOUT, 504, "backend_timeout")
     gateway.expect(TIMEOUT, status=504, attempts=1)
 
 
@@ -238,7 +210,7 @@ async def test_silence_is_not_tried_again_elsewhere(
         await eventually(lambda: len(engine.faults.armed()) + len(other.faults.armed()) == 1)
         clock.advance(601)
         pair.sweep()
-        check(await client.reply(), TIMEOUT, 504, "backend_timeout")
+        check_refused(await client.reply(), TIMEOUT, 504, "backend_timeout")
     pair.expect(TIMEOUT, attempts=1)
 
 
@@ -327,7 +299,7 @@ async def test_a_wrong_content_length(
         assert last_event(reply)["error"]["code"] == "backend_lost_midstream"
         gateway.expect(LOST)
     else:
-        check(reply, ERROR, 502, "backend_lost")
+        check_refused(reply, ERROR, 502, "backend_lost")
         gateway.expect(ERROR)
 
 
@@ -352,124 +324,15 @@ async def test_an_error_as_the_first_event_becomes_a_status(
     gateway: RunningGateway, engine: RunningEngine
 ) -> None:
     engine.faults.arm(Fault(FaultKind.ERROR_FIRST_EVENT, status=500))
-    check(await ask(gateway, stream=True), ERROR, 500, "backend_status")
+    check_refused(await ask(gateway, stream=True), ERROR, 500, "backend_status")
     gateway.expect(ERROR, status=500)
-
-
-EVENT = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
-ERROR_EVENT = b'data: {"error":{"message":"engine died","type":"x","code":500}}\n\n'
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-DONE = b"data: [DONE]\n\n"
-
-
-async def test_an_error_event_in_the_middle_reaches_the_client_and_blames_the_backend() -> None:
-    seen = asyncio.Event()
-    rest = ERROR_EVENT + DONE
-
-    async def script(request: Received, writer: asyncio.StreamWriter) -> None:
-        del request
-        length = b"content-length: %d\r\n\r\n" % len(EVENT + rest)
-        writer.write(STREAM_HEAD + length + EVENT)
-        await seen.wait()
-        writer.write(rest)
-
-    async with (
-        scripted_backend(script) as backend,
-        running_gateway(backend.url) as gateway,
-        connected(gateway.port) as client,
-    ):
-        client.send(post(chat(stream=True)))
-        assert (await client.head())[0] == 200
-        assert await client.event() == EVENT
-        seen.set()
-        assert await client.event() == rest
-        assert await client.event() == b""
-        gateway.expect(ERROR, status=200)
-        assert gateway.metric("alise_gateway_backend_failures_total", kind="error_event") == 1
-        client.writer.close()
-
-
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n{}", "backend_protocol"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}", None),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n", "backend_protocol"),
-        (
-            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n{}",
-            "backend_protocol",
-        ),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "backend_protocol"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}xx", "backend_protocol"),
-        (b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", None),
-        (b"HTTP/2 200\r\n\r\n", "backend_protocol"),
-        (STREAM_HEAD + b"content-length: 0\r\n\r\n", "backend_lost"),
-        (STREAM_HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", "backend_lost"),
-        (STREAM_HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n", "backend_protocol"),
-    ],
-    ids=lambda data: repr(data[-32:]) if isinstance(data, bytes) else None,
-)
-async def test_answers_that_break_the_rules(data: bytes, code: str | None) -> None:
-    async with (
-        scripted_backend(sends(data, close=True)) as backend,
-        running_gateway(backend.url, upstream=NO_RETRY) as gateway,
-    ):
-        reply = await ask(gateway, stream=True)
-        check(reply, ERROR, 502, code or str(reply.error["code"]))
-        gateway.expect(ERROR, status=502)
-
-
-async def test_more_bytes_than_announced_do_not_reach_the_next_client() -> None:
-    data = whole(b'{"a":1}') + whole(b'{"smuggled":1}')
-    async with (
-        scripted_backend(sends(data)) as backend,
-        running_gateway(backend.url, upstream=NO_RETRY) as gateway,
-    ):
-        for _ in range(3):
-            reply = await ask(gateway)
-            assert b"smuggled" not in reply.body
-        await eventually(lambda: not any(p.counts.busy for p in gateway.app.pools.values()))
-
-
-async def test_interim_answers_are_not_the_answer() -> None:
-    interim = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
-    async with (
-        scripted_backend(sends(interim + whole(b'{"a":1}'))) as backend,
-        running_gateway(backend.url) as gateway,
-    ):
-        reply = await ask(gateway)
-        assert (reply.status, reply.body) == (200, b'{"a":1}')
-        gateway.expect(Outcome.COMPLETED)
-
-
-@BOTH
-async def test_answers_that_end_with_their_connection(stream: bool) -> None:
-    body = EVENT + DONE if stream else b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'
-    head = STREAM_HEAD if stream else b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-    async with (
-        scripted_backend(sends(head + b"\r\n" + body, close=True)) as backend,
-        running_gateway(backend.url) as gateway,
-    ):
-        reply = await ask(gateway, stream=stream)
-        assert (reply.status, reply.body) == (200, body)
-        gateway.expect(Outcome.COMPLETED, attempts=1)
-
-
-async def test_a_stream_that_ends_with_its_connection_but_without_its_end() -> None:
-    async with (
-        scripted_backend(sends(STREAM_HEAD + b"\r\n" + EVENT, close=True)) as backend,
-        running_gateway(backend.url) as gateway,
-    ):
-        error = last_event(await ask(gateway, stream=True))["error"]
-        assert error["code"] == "backend_lost_midstream"
-        gateway.expect(LOST)
 
 
 @BOTH
 async def test_no_backend_at_all(stream: bool) -> None:
     async with running_gateway() as gateway:
         reply = await ask(gateway, stream=stream)
-        check(reply, Outcome.REJECTED_NO_BACKENDS, 503, "rejected_no_backends")
+        check_refused(reply, Outcome.REJECTED_NO_BACKENDS, 503, "rejected_no_backends")
         assert int(reply.headers["retry-after"]) >= 5
         gateway.expect(Outcome.REJECTED_NO_BACKENDS, attempts=0, backend=None)
 
@@ -483,7 +346,7 @@ async def test_all_backends_down_from_the_start(
     health = {"unhealthy_after_failures": 1}
     async with running_gateway(engine.url, other.url, health=health) as gateway:
         reply = await ask(gateway, stream=stream)
-        check(reply, Outcome.REJECTED_NO_BACKENDS, 503, "rejected_no_backends")
+        check_refused(reply, Outcome.REJECTED_NO_BACKENDS, 503, "rejected_no_backends")
         gateway.expect(Outcome.REJECTED_NO_BACKENDS)
 
 
@@ -495,33 +358,8 @@ async def test_all_backends_go_down(
     await engine.stop()
     await other.stop()
     reply = await ask(pair, stream=stream)
-    check(reply, ERROR, 502, "backend_connect")
+    check_refused(reply, ERROR, 502, "backend_connect")
     pair.expect(ERROR, attempts=2)
-
-
-@BOTH
-async def test_a_connection_that_went_stale_costs_nothing(
-    stream: bool,
-) -> None:
-    closing: set[asyncio.StreamWriter] = set()
-    answer = STREAM_HEAD + b"content-length: %d\r\n\r\n" % len(DONE) + DONE
-
-    async def script(request: Received, writer: asyncio.StreamWriter) -> None:
-        # The second request on a connection finds it closed, as where both sides act at once.
-        if writer in closing:
-            raise ConnectionError
-        closing.add(writer)
-        writer.write(answer if b'"stream": true' in request.body else whole(b"{}"))
-
-    async with (
-        scripted_backend(script) as backend,
-        running_gateway(backend.url, upstream=NO_RETRY) as gateway,
-    ):
-        for _ in range(4):
-            assert (await ask(gateway, stream=stream)).status == 200
-            gateway.expect(Outcome.COMPLETED, attempts=1)
-        assert len(backend.received) == 7
-        assert gateway.metric("alise_gateway_backend_failures_total") == 0
 
 
 async def test_retries_end_with_their_budget(engine: RunningEngine, other: RunningEngine) -> None:
