@@ -81,6 +81,7 @@ def theirs(data: bytes) -> tuple[bytes, bool, bool]:
         payload += bytes(event.data)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(_streams(), st.lists(st.integers(0, 200), max_size=6))
 @example(b"5;a\nb\r\ndata:\r\n", [])
@@ -101,6 +102,7 @@ def test_the_decoder_agrees_with_h11_or_is_stricter(data: bytes, cuts: list[int]
     assert (payload, finished) == (reference, ended)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(_streams(), st.lists(st.integers(0, 200), max_size=8))
 def test_splitting_changes_nothing(data: bytes, cuts: list[int]) -> None:
@@ -110,6 +112,7 @@ def test_splitting_changes_nothing(data: bytes, cuts: list[int]) -> None:
         assert parts[0] == whole[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(_streams(), min_size=1, max_size=3))
 @example([b"1\r\n\n\r\n"])
@@ -128,6 +131,7 @@ def test_whole_chunks_are_what_the_decoder_calls_whole(streams: list[bytes]) -> 
         assert whole.end_with_event(data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30).map(lambda text: b"data: " + text + b"\n\n"), min_size=1))
 def test_whole_chunks_are_recognised(events: list[bytes]) -> None:
     data = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
@@ -138,6 +142,7 @@ def test_an_event_that_spans_chunks_is_not_passed() -> None:
     assert not WholeChunks().end_with_event(b'9\r\ndata: "us\r\n6\r\nage"\n\n\r\n')
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1))
 def test_sizes(size: int) -> None:
     assert parse_size(b"%x" % size) == size

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -232,5 +233,5 @@ def _plain(effects: list[Effect]) -> list[tuple[object, ...]]:
     ]
 
 
-TestQueue = QueueMachine.TestCase
+TestQueue = pytest.mark.slow(QueueMachine.TestCase)
 TestQueue.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -232,6 +232,7 @@ _endpoints = st.sampled_from(
 _spanning = b'data: {"x":1}\n\ndata: {"choices":[],"usage":{"completion_tokens":3}}\n\n'
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(_endpoints, _payloads(), _cuts, _cuts, st.booleans())
 @example(Endpoint.COMPLETIONS, _spanning, [14, 35], [20], True)
@@ -244,6 +245,7 @@ def test_any_chunking_and_any_splitting(
     assert relay(endpoint, reads, withhold=withhold, fast=False) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     _endpoints, st.lists(_events(), max_size=8), st.lists(st.booleans(), max_size=8), st.booleans()

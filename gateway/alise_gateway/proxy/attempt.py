@@ -166,7 +166,7 @@ class Attempt:
 
     def expire(self) -> None:
         """The gateway shuts down and cannot wait any longer; only after the commit."""
-        if self._over or self._answer is None:
+        if self._over or self._answer is None or self.first_byte is None:
             return
         self._answer.break_off(shutting_down=True)
         self._drop_connection()
@@ -254,7 +254,8 @@ class Attempt:
             return
         answer = self._answer
         if answer is not None:
-            if not answer.on_connection_end():
+            # A body may end with its connection, but not with one that broke.
+            if error is not None or not answer.on_connection_end():
                 self._broken(_kind_of_loss(error))
         elif connection is not None and self._was_stale(connection, error):
             self._fresh = True

@@ -125,6 +125,7 @@ class UpstreamPool:
                 lambda: connection, self.address.host, self.address.port, ssl=self._tls
             )
         except OSError as error:
+            self._dial_is_over()
             waiter.on_connect_failed(error)
         except asyncio.CancelledError:
             connection.abort()  # it may have opened in the same moment
@@ -132,8 +133,15 @@ class UpstreamPool:
                 waiter.on_connect_failed(OSError("the backend was removed"))
             raise
         else:
+            self._dial_is_over()
             self._open.add(connection)
             waiter.on_connected(connection)
+
+    def _dial_is_over(self) -> None:
+        """The task goes on into its waiter, who may ask again and must not count twice."""
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        if task is not None:
+            self._dials.discard(task)
 
 
 def _nothing() -> None:

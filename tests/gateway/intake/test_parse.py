@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alise_core.errors import InvalidRequest
@@ -84,6 +84,7 @@ def test_refusals_do_not_repeat_the_prompt() -> None:
         assert "secret" not in refusal(data).message
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=4), st.integers(0, 60))
 def test_bytes_that_are_not_utf_8_are_refused_wherever_they_are(junk: bytes, at: int) -> None:
     data = body(messages=[{"role": "user", "content": "hello there"}])
@@ -112,6 +113,7 @@ _values = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_keys, _values), max_size=6), st.sampled_from(["", " ", "\n\t"]))
 @example([('"model"', '"a"'), (r'"mod\u0065l"', '"b"')], "")
 def test_the_last_of_equal_keys_counts_as_in_the_engines_parser(
@@ -181,11 +183,13 @@ def test_options_without_a_stream_are_the_engines_business() -> None:
 
 
 _json = st.sampled_from(
-    [None, True, 0, -1, 2**70, 1.5, 1e300, 1e-7, "", "é", "\\n\\u0000", "\U0001f600", [], {}, [[1.0]],
+    [None, True, 0, -1, 2**70, 1.5, 1e300, 1e-7, "", "é", "\\n\\u0000", "\U0001f600", [], {},
+     [[1.0]],
      {"model": "x", "stream_options": None}, [{"role": "user", "content": "a\"b"}]]
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["a", "messages", "é", "n"]), _json),
     st.booleans(),
