@@ -34,7 +34,7 @@ from alise_gateway.proxy.retry import RetryBudget
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.queueing.ordering import Fcfs
 from alise_gateway.queueing.state import QueueLimits, QueueState
-from alise_gateway.settings import GatewaySettings
+from alise_gateway.settings import GatewaySettings, read_secret
 from alise_gateway.status import GatewayStatus
 
 _SWEEP_SECONDS = 0.25
@@ -86,7 +86,11 @@ class Gateway:
         self.pipeline = Pipeline(self._parts, control)
         self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self.clock)
         self.status.attach(self.pipeline, self.listener)
-        self._admin = AdminServer(lambda: create_control_app(self.status, admin=True))
+        token_file = settings.admin_token_file
+        token = None if token_file is None else read_secret(token_file, "admin_token_file")
+        self._admin = AdminServer(
+            lambda: create_control_app(self.status, admin=True, admin_token=token)
+        )
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property

@@ -193,6 +193,9 @@ class GatewaySettings(BaseSettings):
     admin_host: str = "127.0.0.1"
     admin_port: int | None = Field(default=None, ge=0, le=65_535)
     """Admin API (``/alise/``), metrics and probes on a port of their own; off without it."""
+    admin_token_file: Path | None = None
+    """File with the bearer token that ``/alise/`` demands; without it the network must protect
+    the admin port."""
     backends: tuple[BackendSettings, ...] = ()
     aliases: dict[str, str] = Field(default_factory=dict)
     """Model name that clients use -> model name that backends serve."""
@@ -254,6 +257,24 @@ def load_settings(file: Path | None, flags: dict[str, Any]) -> GatewaySettings:
         return _Merged(**flags)
     except ValidationError as error:
         raise ConfigError(_describe(error)) from error
+
+
+def read_secret(file: Path, what: str) -> str:
+    """One key or token from a file, as a mounted Secret holds it.
+
+    Raises:
+        ConfigError: The file cannot be read or does not hold exactly one key.
+    """
+    try:
+        secret = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
+        raise ConfigError(f"{what}: cannot read {file}: {reason}") from error
+    if not secret or not secret.isprintable() or " " in secret:
+        raise ConfigError(
+            f"{what}: {file} must hold one key: printable characters, no spaces, on one line"
+        )
+    return secret
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import asyncio
 import io
 import socket
+from pathlib import Path
 
+import httpx
 import pytest
 
 from alise_core.errors import ConfigError
@@ -104,3 +106,16 @@ async def test_time_limits_are_enforced_without_being_asked() -> None:
         await eventually(lambda: gateway.app.listener.connections == 1)
         clock.advance(1_000)
         await client.closed()
+
+
+async def test_the_admin_api_wants_the_token_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("admin-secret\n")
+    async with running_gateway(admin_port=0, admin_token_file=path) as gateway:
+        admin = f"http://127.0.0.1:{gateway.app.admin_port}"
+        async with httpx.AsyncClient(base_url=admin) as http:
+            assert (await http.get("/alise/queue")).status_code == 401
+            held = {"authorization": "Bearer admin-secret"}
+            assert (await http.get("/alise/queue", headers=held)).status_code == 200
+            assert (await http.get("/healthz")).status_code == 200
+        assert "admin-secret" not in gateway.everything_written()

@@ -12,7 +12,6 @@ more has given it up, which counts at once.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from alise_core.clock import Clock
@@ -26,7 +25,7 @@ from alise_gateway.discovery.catalogue import (
 )
 from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState, ServedModel
 from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
-from alise_gateway.settings import BackendSettings, GatewaySettings
+from alise_gateway.settings import BackendSettings, GatewaySettings, read_secret
 
 REMEMBER_SECONDS = 3_600.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -166,27 +165,14 @@ def _address(settings: BackendSettings) -> BackendAddress:
     host = parts.hostname or ""
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     shown = f"[{host}]" if ":" in host else host
+    key_file = settings.api_key_file
     return BackendAddress(
         name=BackendName(f"{shown}:{port}{parts.path}"),
         host=host,
         port=port,
         tls=parts.scheme == "https",
         base_path=parts.path,
-        api_key=_api_key(settings.api_key_file, settings.url),
+        api_key=None
+        if key_file is None
+        else read_secret(key_file, f"backend {settings.url} api_key_file"),
     )
-
-
-def _api_key(path: Path | None, url: str) -> str | None:
-    if path is None:
-        return None
-    try:
-        key = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not ASCII text"
-        raise ConfigError(f"backend {url}: cannot read api_key_file {path}: {reason}") from error
-    if not key or not key.isprintable() or " " in key:
-        raise ConfigError(
-            f"backend {url}: api_key_file {path} must hold one key: printable characters, "
-            "no spaces, on one line"
-        )
-    return key
