@@ -29,6 +29,8 @@ _LOST_CODE = "backend_lost_midstream"
 _SHUT_DOWN = "The gateway is shutting down and ended the stream; please retry the request."
 _SHUT_DOWN_CODE = "rejected_shutting_down"
 _DEFAULT_ERROR_STATUS = 502
+_OVERLOAD_STATUS = 503
+_QUOTED_OVERLOAD = "'code': 503}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,15 +386,24 @@ class BodyAnswer:
         return None
 
 
-class _ErrorCode(msgspec.Struct):
+class _ErrorDetail(msgspec.Struct):
     code: int | str | None = None
+    type: str | None = None
+    message: str | None = None
 
 
 def _error_code(error: bytes) -> int:
-    """HTTP status that an error event stands for; vLLM puts it in ``code``."""
+    """HTTP status that an error event stands for; vLLM puts it in ``code``.
+
+    On ``/v1/messages`` vLLM 0.32 wraps its full-queue error into an ``internal_error`` whose text
+    quotes the code. That must not look like a broken engine: breakers would open under load.
+    """
     try:
-        code = msgspec.json.decode(error, type=_ErrorCode).code
+        detail = msgspec.json.decode(error, type=_ErrorDetail)
     except msgspec.DecodeError:
         return _DEFAULT_ERROR_STATUS
+    if detail.type == "internal_error" and _QUOTED_OVERLOAD in (detail.message or ""):
+        return _OVERLOAD_STATUS
+    code = detail.code
     is_status = isinstance(code, int) and _FIRST_ERROR_STATUS <= code < 600  # noqa: PLR2004
     return code if is_status and isinstance(code, int) else _DEFAULT_ERROR_STATUS
