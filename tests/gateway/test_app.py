@@ -10,6 +10,7 @@ import pytest
 
 from alise_core.errors import ConfigError
 from alise_core.outcome import Outcome
+from alise_core.units import BackendName
 from alise_gateway.app import Gateway
 from alise_gateway.settings import BackendSettings, GatewaySettings, IdentitySettings
 from fakes.clock import FakeClock
@@ -119,3 +120,33 @@ async def test_the_admin_api_wants_the_token_of_its_file(tmp_path: Path) -> None
             assert (await http.get("/alise/queue", headers=held)).status_code == 200
             assert (await http.get("/healthz")).status_code == 200
         assert "admin-secret" not in gateway.everything_written()
+
+
+async def test_idle_connections_to_backends_are_closed_before_the_backend_does() -> None:
+    clock = FakeClock()
+    async with (
+        running_engine() as engine,
+        running_gateway(engine.url, clock=clock) as gateway,
+    ):
+        async with connected(gateway.port) as client:
+            client.send(post(chat()))
+            assert (await client.reply()).status == 200
+        (pool,) = gateway.app.pools.values()
+        clock.advance(3)
+        gateway.sweep()
+        assert pool.counts.idle == 1
+        clock.advance(2)
+        gateway.sweep()
+        assert pool.counts.idle == 0
+
+
+async def test_nothing_is_kept_of_a_backend_that_is_gone() -> None:
+    async with running_engine() as engine, running_gateway(engine.url) as gateway:
+        async with connected(gateway.port) as client:
+            client.send(post(chat()))
+            assert (await client.reply()).status == 200
+        assert gateway.app._parts.prefixes
+        gateway.app.registry.remove(BackendName(engine.name))
+        gateway.sweep()
+        assert gateway.app._parts.prefixes == {}
+        assert gateway.app.pools == {}
