@@ -182,4 +182,4 @@ def test_remembered_sizes_are_bounded() -> None:
         for size in range(10, 300):
             line = (b"%x" % size).rjust(digits, b"0")
             assert whole.end_with_event(line + b"\r\n" + b"x" * (size - 2) + b"\n\n\r\n")
-    assert len(whole._sizes) <= 4_096
+    assert len(whole.event_sizes) <= 4_096

@@ -94,7 +94,13 @@ class AnswerOwner(Protocol):
 
 
 class RelayedAnswer(Protocol):
-    """What an attempt does with either kind of answer."""
+    """What an attempt does with either kind of answer.
+
+    Attributes:
+        head: The backend's head.
+        reads: Reads that were looked at; those that passed untouched only count as bytes.
+        sent_bytes: Bytes of the body given to the client.
+    """
 
     head: ResponseHead
     reads: int
@@ -184,11 +190,11 @@ class StreamAnswer:
 
     def on_body(self, data: bytes) -> None:
         """Forward whole events, untouched where nothing needs to be read or changed."""
-        self.reads += 1
         if self._aligned and self._may_pass(data):
             self._write(data)
             self.sent_bytes += len(data)
             return
+        self.reads += 1
         out = self._stream.feed(self._reader.feed(data))
         if self._committed:
             self._forward(out)

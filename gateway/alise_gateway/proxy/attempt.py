@@ -88,7 +88,7 @@ class Attempt:
         "_owner",
         "_pool",
         "_prepared",
-        "_seen_reads",
+        "_seen_progress",
         "_sink",
         "_started",
         "_take_back",
@@ -123,7 +123,7 @@ class Attempt:
         self._dialled: float = self._started
         self._last_activity: float = self._started
         self._client_blocked_since: float | None = None
-        self._seen_reads = 0
+        self._seen_progress = 0
         self._fresh = False
         self._over = False
         self.first_byte: float | None = None
@@ -192,9 +192,11 @@ class Attempt:
         if self._over:
             return
         limits = self._timeouts
-        reads = 0 if self._answer is None else self._answer.reads
-        if reads != self._seen_reads or self._client_blocked_since is not None:
-            self._seen_reads = reads
+        # Reads that passed untouched are not counted, but they send bytes.
+        answer = self._answer
+        progress = 0 if answer is None else answer.reads + answer.sent_bytes
+        if progress != self._seen_progress or self._client_blocked_since is not None:
+            self._seen_progress = progress
             self._last_activity = now
         if self._connection is None:
             if now - self._dialled > limits.connect_seconds:
@@ -206,7 +208,7 @@ class Attempt:
 
     def _patience(self) -> float:
         """Longest silence allowed in the present phase."""
-        if self.first_byte is not None or self._seen_reads:
+        if self.first_byte is not None or self._seen_progress:
             return self._timeouts.idle_seconds
         if self._prepared is not None and self._prepared.request.stream:
             return self._timeouts.first_byte_seconds

@@ -36,13 +36,17 @@ def parse_size(line: bytes) -> int:
 
 
 class WholeChunks:
-    """Recognises reads that are complete, non-final chunks ending an SSE event."""
+    """Recognises reads that are complete, non-final chunks ending an SSE event.
 
-    __slots__ = ("_sizes",)
+    Attributes:
+        event_sizes: Size lines seen before and what they say, for chunks that can hold an event.
+            An engine's chunk sizes repeat: a dictionary look-up replaces parsing.
+    """
+
+    __slots__ = ("event_sizes",)
 
     def __init__(self) -> None:
-        # An engine's chunk sizes repeat: a dictionary look-up replaces parsing.
-        self._sizes: dict[bytes, int] = {}
+        self.event_sizes: dict[bytes, int] = {}
 
     def end_with_event(self, data: bytes) -> bool:
         """Whether ``data`` is whole chunks that each end with an event; none is the last chunk.
@@ -53,19 +57,11 @@ class WholeChunks:
         if not data.endswith(_EVENT_AND_CHUNK_END):
             return False
         length = len(data)
-        end_of_line = data.find(_CRLF, 0, _MAX_SIZE_DIGITS + 2)
-        size = self._sizes.get(data[:end_of_line])
-        # The usual read is one chunk of a size seen before.
-        if size is not None and end_of_line + size + 4 == length:
-            return size >= _MIN_EVENT_BYTES
-        return self._all_whole(data, length)
-
-    def _all_whole(self, data: bytes, length: int) -> bool:
         position = 0
         while position < length:
             end_of_line = data.find(_CRLF, position, position + _MAX_SIZE_DIGITS + 2)
             line = data[position:end_of_line] if end_of_line > 0 else b""
-            size = self._sizes.get(line)
+            size = self.event_sizes.get(line)
             if size is None:
                 size = self._learn(line)
             if size < _MIN_EVENT_BYTES:
@@ -80,8 +76,8 @@ class WholeChunks:
             size = parse_size(line)
         except WireError:
             return 0  # the strict decoder gives the error its message
-        if len(self._sizes) < _MAX_CACHED_SIZES:
-            self._sizes[line] = size
+        if size >= _MIN_EVENT_BYTES and len(self.event_sizes) < _MAX_CACHED_SIZES:
+            self.event_sizes[line] = size
         return size
 
 

@@ -45,6 +45,7 @@ class EventStream:
     """
 
     __slots__ = (
+        "_chunk_sizes",
         "_end_with_event",
         "_first",
         "_last_types",
@@ -56,6 +57,7 @@ class EventStream:
     )
 
     def __init__(self, endpoint: Endpoint, chunks: WholeChunks, *, withhold_usage: bool) -> None:
+        self._chunk_sizes = chunks.event_sizes
         self._end_with_event = chunks.end_with_event
         self._withhold_usage = withhold_usage
         self._last_types = _LAST_TYPES.get(endpoint, frozenset())
@@ -72,22 +74,22 @@ class EventStream:
 
     @property
     def between_events(self) -> bool:
-        """No event is half read."""
-        return not self._partial
+        """The stream has started and no event is half read."""
+        return not (self._partial or self._first)
 
     def may_pass(self, data: bytes) -> bool:
         """Whether a read of chunked bytes may be forwarded as it is.
 
-        The caller asks only while its chunk decoder stands between chunks. True also records
-        the read as the latest of the stream.
+        The caller asks only while its chunk decoder stands between chunks and this stream between
+        events. True also records the read as the latest of the stream. One function, because it
+        runs for every token.
         """
-        if (
-            _USAGE in data
-            or _ERROR in data
-            or not self._end_with_event(data)
-            or self._partial
-            or self._first
-        ):
+        if _USAGE in data or _ERROR in data:
+            return False
+        line = data.partition(b"\r\n")[0]
+        # The usual read is one chunk, of a size that was seen before, that ends with its event.
+        is_one_chunk = self._chunk_sizes.get(line) == len(data) - len(line) - 4
+        if not (is_one_chunk and data.endswith(b"\n\n\r\n")) and not self._end_with_event(data):
             return False
         self._tail = data
         return True
