@@ -36,6 +36,7 @@ from alise_gateway.queueing.ordering import Fcfs
 from alise_gateway.queueing.state import QueueLimits, QueueState
 from alise_gateway.settings import GatewaySettings, read_secret
 from alise_gateway.status import GatewayStatus
+from alise_gateway.verdicts import BackendVerdicts
 
 _SWEEP_SECONDS = 0.25
 _GOODBYE_SECONDS = 3.0
@@ -213,6 +214,7 @@ class Gateway:
             recorder=RequestRecorder(self.metrics, self._access_log, self._tracing),
             tracing=self._tracing,
             retries=RetryBudget(self.settings.upstream, self.clock.now()),
+            verdicts=BackendVerdicts(self.clock, self.metrics, self.queue),
             pools=self.pools,
         )
 

@@ -5,27 +5,21 @@ stages call it back: the queue when a backend is found or the request is dropped
 an attempt is over, intake when the client goes or stalls.
 """
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-import structlog
-
 from alise_core.clock import Clock
-from alise_core.errors import Evicted, InvalidRequest, Rejected, RequestError
+from alise_core.errors import Evicted, Rejected, RequestError
 from alise_core.outcome import SPECS, Outcome
 from alise_core.record import RequestRecord
 from alise_core.wire import headers as names
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
-from alise_gateway.domain.breaker import BreakerState
-from alise_gateway.domain.failure import FailureKind
 from alise_gateway.domain.request import HttpRequest, InferenceRequest, RawHeaders
-from alise_gateway.identity.authenticator import Authenticator, check_model_allowed
+from alise_gateway.identity.authenticator import Authenticator
 from alise_gateway.intake.handler import Admission, ClientSide
-from alise_gateway.intake.parse import parse_request, with_model
+from alise_gateway.intake.parse import parse_request
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.measure.recorder import RequestRecorder
 from alise_gateway.measure.tracing import Trace, Tracing
@@ -38,11 +32,10 @@ from alise_gateway.proxy.retry import RetryBudget, is_repeatable
 from alise_gateway.proxy.usage import NO_USAGE
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.queueing.events import Ticket
+from alise_gateway.request_ids import choose_ids
+from alise_gateway.routing import route
 from alise_gateway.settings import GatewaySettings
-
-_CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@+=/-]{1,128}")
-_SHOWN_MODEL_CHARS = 128
-_LOG = structlog.get_logger(__name__)
+from alise_gateway.verdicts import BackendVerdicts
 
 _DROPPED = {
     Outcome.REJECTED_SATURATED: "The gateway's queue is full; please retry later.",
@@ -65,6 +58,7 @@ class ExchangeParts:
     recorder: RequestRecorder
     tracing: Tracing
     retries: RetryBudget
+    verdicts: BackendVerdicts
     pools: dict[Backend, UpstreamPool]
     whole_chunks: WholeChunks = field(default_factory=WholeChunks)
     prefixes: dict[tuple[Backend, bytes], bytes] = field(default_factory=dict)
@@ -91,14 +85,13 @@ class RequestExchange:
         "_enqueued",
         "_fields",
         "_head",
-        "_id",
+        "_ids",
         "_inference",
         "_last_result",
         "_on_done",
         "_parts",
         "_request",
         "_request_bytes",
-        "_request_id",
         "_tenant",
         "_ticket",
         "_trace",
@@ -121,7 +114,7 @@ class RequestExchange:
         self._on_done = on_done
         self._arrival = admission.arrival
         self._arrival_unix = float(parts.clock.unix())
-        self._request_id, self._id = _request_ids(request)
+        self._ids = choose_ids(request)
         self._trace: Trace = parts.tracing.begin(
             request.headers, request.endpoint, self._arrival_unix
         )
@@ -144,13 +137,13 @@ class RequestExchange:
         try:
             inference = parse_request(request.endpoint, request.body)
             self._inference = inference
-            served = self._resolve(inference)
+            served = route(inference, self._tenant, self._parts.registry)
         except RequestError as error:
             self._refuse(error)
             return
         self._fields = forwarded_fields(request.headers, may_schedule=self._tenant.may_schedule)
         self._fields += self._trace.upstream_headers()
-        self._fields.append((names.REQUEST_ID, self._id))
+        self._fields.append((names.REQUEST_ID, self._ids.engine))
         if inference.client_priority and not self._tenant.may_schedule:
             # vLLM lets this header overrule the body, which travels as it came.
             self._fields.append((names.VLLM_PRIORITY, b"0"))
@@ -194,15 +187,14 @@ class RequestExchange:
 
     def on_dispatched(self, backend: Backend) -> None:
         """The queue found a backend."""
-        inference = self._inference
-        if inference is None or self._done:
+        inference, ticket = self._inference, self._ticket
+        if inference is None or ticket is None or self._done:
             return
         parts = self._parts
         now = parts.clock.now()
         if self._dispatched is None:
             self._dispatched = now
-        if self._ticket is not None and self._ticket.is_trial:
-            parts.metrics.breaker_moved(backend.name, BreakerState.HALF_OPEN)
+        parts.verdicts.dispatched(backend, ticket)
         last = self._last_result
         if last is not None and last.failure is not None and self._backend is not None:
             parts.metrics.retried(self._backend.name, last.failure)
@@ -241,21 +233,15 @@ class RequestExchange:
         backend = b"" if self._backend is None else self._backend.name.encode()
         waited = (self._dispatched or 0.0) - (self._enqueued or 0.0)
         return b"x-request-id: %b\r\nx-alise-backend: %b\r\nx-alise-queue-ms: %d\r\n" % (
-            self._request_id,
+            self._ids.shown,
             backend,
             waited * 1000,
         )
 
     def on_committed(self) -> None:
-        """Nothing can be repeated now: let go of the body.
-
-        The backend answers, which is what a half-open breaker waits to see; a long stream must
-        not keep it from other requests until its end.
-        """
+        """Nothing can be repeated now: let go of the body."""
         if self._backend is not None and self._ticket is not None:
-            if self._ticket.is_trial:
-                self._close_breaker(self._backend)
-            self._ticket.is_trial = False
+            self._parts.verdicts.answers(self._backend, self._ticket)
         if self._inference is not None:
             self._inference.body = b""
         self._fields = []
@@ -265,7 +251,7 @@ class RequestExchange:
         backend, ticket = self._backend, self._ticket
         if backend is None or ticket is None:
             return
-        self._judge(backend, result.failure, was_trial=ticket.is_trial)
+        self._parts.verdicts.ended(backend, ticket, result.failure)
         if result.committed:
             self._leave_queue()
             self._finish(result.outcome, self._attempt.status if self._attempt else None)
@@ -308,29 +294,6 @@ class RequestExchange:
 
     # Inside
 
-    def _resolve(self, inference: InferenceRequest) -> str:
-        """The name that backends know; puts it into the body where the client used an alias."""
-        check_model_allowed(self._tenant, inference.model)
-        registry = self._parts.registry
-        served = registry.resolve(inference.model)
-        if served is None:
-            if not registry.has_catalogue:
-                raise Rejected(
-                    _DROPPED[Outcome.REJECTED_NO_BACKENDS],
-                    outcome=Outcome.REJECTED_NO_BACKENDS,
-                    retry_after_seconds=5,
-                )
-            shown = inference.model[:_SHOWN_MODEL_CHARS]
-            raise InvalidRequest(
-                f"The model '{shown}' does not exist; /v1/models lists those that do.",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
-        if served != inference.model:
-            inference.body = with_model(inference.body, served)
-        return served
-
     def _prefix(self, backend: Backend) -> bytes:
         prefixes = self._parts.prefixes
         key = (backend, self._head.path)
@@ -339,38 +302,13 @@ class RequestExchange:
             prefix = prefixes[key] = request_prefix(backend.address, self._head.path)
         return prefix
 
-    def _judge(self, backend: Backend, failure: FailureKind | None, *, was_trial: bool) -> None:
-        """Tell the breaker and the metrics how the backend did."""
-        breaker = backend.breaker
-        parts = self._parts
-        if failure is None:
-            if was_trial:
-                self._close_breaker(backend)
-            else:
-                breaker.succeeded(was_trial=False)
-            return
-        parts.metrics.backend_failed(backend.name, failure)
-        if failure is FailureKind.OVERLOADED:
-            breaker.abandoned(was_trial=was_trial)
-        elif breaker.failed(parts.clock.now(), was_trial=was_trial):
-            parts.metrics.breaker_moved(backend.name, BreakerState.OPEN)
-            _LOG.warning("breaker_opened", backend=backend.name, failure=str(failure))
-
-    def _close_breaker(self, backend: Backend) -> None:
-        """A half-open breaker's trial went well: whoever waits for this backend may have it."""
-        parts = self._parts
-        backend.breaker.succeeded(was_trial=True)
-        parts.metrics.breaker_moved(backend.name, BreakerState.CLOSED)
-        _LOG.info("breaker_closed", backend=backend.name)
-        parts.queue.backends_changed()
-
     def _abandon_attempt(self) -> None:
         """Stop the backend's work, which says nothing about the backend."""
         if self._attempt is None:
             return
         self._attempt.cancel()
         if self._backend is not None and self._ticket is not None:
-            self._backend.breaker.abandoned(was_trial=self._ticket.is_trial)
+            self._parts.verdicts.abandoned(self._backend, self._ticket)
         self._leave_queue()
 
     def _may_repeat(self, result: AttemptResult) -> bool:
@@ -401,7 +339,7 @@ class RequestExchange:
         self._finish(error.outcome, error.status)
 
     def _reply_fields(self) -> RawHeaders:
-        fields: RawHeaders = [(names.REQUEST_ID, self._request_id)]
+        fields: RawHeaders = [(names.REQUEST_ID, self._ids.shown)]
         if self._backend is not None:
             fields.append((names.BACKEND, self._backend.name.encode()))
         return fields
@@ -422,7 +360,7 @@ class RequestExchange:
         usage = NO_USAGE if attempt is None else attempt.usage
         streams = inference is not None and inference.stream
         return RequestRecord(
-            request_id=self._request_id.decode(),
+            request_id=self._ids.shown.decode(),
             tenant=self._tenant.id,
             model="" if inference is None else inference.model,
             endpoint=self._head.endpoint,
@@ -445,16 +383,3 @@ class RequestExchange:
             traceparent=self._trace.traceparent,
             arrival_unix=self._arrival_unix,
         )
-
-
-def _request_ids(request: HttpRequest) -> tuple[bytes, bytes]:
-    """The id that the client sees, and the one that the engine gets.
-
-    An engine needs ids that differ among its requests, which clients do not promise; the
-    engine's begins with the client's, so that both logs are found by the same text.
-    """
-    given = request.header(names.REQUEST_ID)
-    unique = os.urandom(12).hex().encode()
-    if given is None or not _CLIENT_REQUEST_ID.fullmatch(given):
-        return unique, unique
-    return given, given + b"-" + unique[:8]

@@ -1,43 +1,27 @@
-"""One client connection: HTTP/1.1 requests in, one at a time; answer bytes out.
+"""One client connection: requests in, one at a time; answer bytes out.
 
-llhttp (through httptools) parses; this class adds what a parser does not decide: limits on head,
-body and framing overhead, time limits, one request in flight per connection with a bounded number
-parsed ahead (pipelining), and an answer before the body where the head alone is refused. A request
-that cannot be understood is the connection's last: those before it are answered, then it is
-refused. The connection is then drained for a moment before it closes, because a reset would
-destroy the reply on its way.
-
-Refused although llhttp would take it: HTTP versions other than 1.0 and 1.1, a transfer coding
-other than ``chunked``, chunked bodies in HTTP/1.0, a missing or repeated Host
-(RFC 9112 sections 3.2 and 6.1).
+``RequestReader`` makes requests of the bytes; this class adds time limits, one request in flight
+per connection with a bounded number read ahead (pipelining), and the end of the connection. A
+request that cannot be understood is the last: those before it are answered, then it is refused.
+The connection is then drained for a moment before it closes, because a reset would destroy the
+reply on its way.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 
-import httptools
 import structlog
 
 from alise_core.clock import Clock
 from alise_core.errors import RequestError
 from alise_gateway.domain.request import HttpRequest, RawHeaders
 from alise_gateway.intake.handler import Admission, Exchange, RequestHandler
-from alise_gateway.intake.head import (
-    Head,
-    check_head,
-    framing_overhead_allowed,
-    head_without_upgrade,
-)
+from alise_gateway.intake.head import Head
 from alise_gateway.intake.last_reply import LastReply
 from alise_gateway.intake.phase import Phase
-from alise_gateway.intake.refusals import (
-    body_too_large,
-    defect,
-    head_too_large,
-    malformed,
-    too_slow,
-)
+from alise_gateway.intake.reader import RequestReader
+from alise_gateway.intake.refusals import defect, too_slow
 from alise_gateway.intake.replies import CONTINUE, closing_reply, error_body, error_fields, reply
 from alise_gateway.settings import LimitSettings, TimeoutSettings
 
@@ -47,38 +31,27 @@ _MAX_LINGER_BYTES = 4 * 1024 * 1024
 _LOG = structlog.get_logger(__name__)
 
 
-class _NoMoreRequests(Exception):
-    """Stops the parser in the middle of a read."""
-
-
 class ClientConnection(asyncio.Protocol):
-    """Server side of HTTP/1.x; see the module. Also the pipeline's ``AnswerSink``."""
+    """Server side of HTTP/1.x: a ``ClientSide`` for its exchanges, owner of its ``RequestReader``."""
 
     __slots__ = (
-        "_admission",
         "_ahead",
-        "_body",
-        "_body_bytes",
-        "_checked",
         "_clock",
         "_closing",
         "_continue_due",
         "_current",
         "_deadline",
+        "_draining",
         "_exchange",
         "_handler",
-        "_head",
         "_last_reply",
         "_last_words",
         "_limits",
+        "_lingering_bytes",
         "_on_closed",
-        "_parser",
         "_paused",
-        "_phase",
-        "_raw_bytes",
-        "_refusal",
+        "_reader",
         "_timeouts",
-        "_url",
         "_writing_blocked",
         "transport",
     )
@@ -98,20 +71,13 @@ class ClientConnection(asyncio.Protocol):
         self._timeouts = timeouts
         self._clock = clock
         self._on_closed = on_closed
-        self._parser = httptools.HttpRequestParser(self)
-        self._phase = Phase.IDLE
+        self._reader = RequestReader(self, limits)
         self._deadline: float | None = clock.now() + timeouts.header_seconds
-        self._head: RawHeaders = []
-        self._url = b""
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._raw_bytes = 0
-        self._checked: Head | None = None
-        self._admission: Admission | None = None
         self._continue_due = False
+        self._draining = False
+        self._lingering_bytes = 0
         self._last_words: bytes | None = None
         self._last_reply: LastReply | None = None
-        self._refusal: RequestError | None = None
         self._ahead: deque[tuple[HttpRequest, Admission]] = deque()
         self._current: HttpRequest | None = None
         self._exchange: Exchange | None = None
@@ -189,9 +155,10 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._deadline is None or now < self._deadline:
             return
-        if self._phase is Phase.HEAD:
+        phase = self._phase
+        if phase is Phase.HEAD:
             self._refuse_early(too_slow("headers", self._timeouts.header_seconds))
-        elif self._phase is Phase.BODY:
+        elif phase is Phase.BODY:
             self._refuse_early(too_slow("body", self._timeouts.body_seconds))
         else:
             self.transport.abort()  # idle for too long, or the client does not read
@@ -214,21 +181,23 @@ class ClientConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(_WRITE_HIGH_WATER_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; its callbacks do the rest."""
-        self._raw_bytes += len(data)
-        if self._phase is Phase.DRAINING:
-            if self._raw_bytes > _MAX_LINGER_BYTES:
+        """Read requests, or let the client finish talking to nobody."""
+        if self._draining:
+            self._lingering_bytes += len(data)
+            if self._lingering_bytes > _MAX_LINGER_BYTES:
                 self.transport.abort()
             return
-        if self._phase is Phase.IDLE and self._exchange is None:
-            self._phase = Phase.HEAD
+        reader = self._reader
+        if reader.phase is Phase.IDLE and self._exchange is None:
+            # Blank lines are a beginning too: they must not keep a connection open for ever.
+            reader.phase = Phase.HEAD
             self._deadline = self._clock.now() + self._timeouts.header_seconds
         try:
-            self._feed(data)
-        except httptools.HttpParserError as error:
-            self._on_parser_error(error)
+            reader.feed(data)
+        except RequestError as error:
+            self._refuse_early(error)
         else:
-            self._check_sizes()
+            self._bound_what_is_ahead()
 
     def eof_received(self) -> bool | None:
         """A client that stops sending is gone: close, which ends what it asked for."""
@@ -242,8 +211,7 @@ class ClientConnection(asyncio.Protocol):
         self._current = None
         self._deadline = None
         self._last_reply = None
-        # It refers back here: a cycle that only the garbage collector would find.
-        del self._parser
+        self._reader.let_go()
         self._on_closed(self)
         if exchange is not None:
             exchange.client_gone()
@@ -262,46 +230,16 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._next()
 
-    # llhttp callbacks
+    # RequestOwner
 
-    def on_message_begin(self) -> None:
-        """A request starts; blank lines before it are not part of it."""
-        if self._phase is Phase.DRAINING:
-            raise _NoMoreRequests
-        self._phase = Phase.HEAD
-        self._head = []
-        self._url = b""
-        self._body = []
-        self._body_bytes = 0
-        self._checked = None
-        self._admission = None
+    def on_head_begun(self) -> None:
+        """The time for a head runs, unless it ran before its first byte already."""
         if self._deadline is None:
             self._deadline = self._clock.now() + self._timeouts.header_seconds
 
-    def on_url(self, url: bytes) -> None:
-        """The request target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header field; trailers are dropped."""
-        if self._phase is Phase.HEAD:
-            # llhttp leaves the whitespace after a value, which is no part of it.
-            self._head.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """Refuse what the head alone is enough to refuse, before a body is sent."""
-        parser = self._parser
-        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
-            return  # ``_feed`` presents it again
-        try:
-            self._checked = head = check_head(
-                parser.get_method(), self._url, self._head, parser.get_http_version(), self._limits
-            )
-            self._admission = self._handler.on_head(head)
-        except RequestError as error:
-            self._refusal = error
-            raise
-        self._phase = Phase.BODY
+    def on_head(self, head: Head) -> Admission:
+        """Have the head judged; invite its body where the client waits for that."""
+        admission = self._handler.on_head(head)
         self._deadline = self._clock.now() + self._timeouts.body_seconds
         if head.expects_continue:
             self._continue_due = True
@@ -310,38 +248,17 @@ class ClientConnection(asyncio.Protocol):
             else:
                 # An interim answer belongs behind the answers before it; till then nobody is slow.
                 self._deadline = None
+        return admission
 
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        if self._continue_due:  # the client did not wait for it
+    def on_body_begun(self) -> None:
+        """The client sends its body, invited or not."""
+        if self._continue_due:
             self._continue_due = False
             self._deadline = self._clock.now() + self._timeouts.body_seconds
-        self._body_bytes += len(body)
-        if self._body_bytes > self._limits.max_body_bytes:
-            self._refusal = body_too_large(self._limits.max_body_bytes)
-            raise self._refusal
-        self._body.append(body)
 
-    def on_message_complete(self) -> None:
-        """The request is whole: hand it on, or keep it until the one before is answered."""
-        admission = self._admission
-        if admission is None:
-            return
-        parts = self._body
-        request = HttpRequest(
-            method=admission.head.method,
-            path=admission.head.path,
-            query=admission.head.query,
-            headers=self._head,
-            body=parts[0] if len(parts) == 1 else b"".join(parts),
-            keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
-            http_minor=admission.head.http_minor,
-            endpoint=admission.head.endpoint,
-        )
-        self._phase = Phase.IDLE
+    def on_request(self, request: HttpRequest, admission: Admission) -> None:
+        """Hand a whole request on, or keep it until the one before is answered."""
         self._deadline = None
-        self._raw_bytes = 0
-        self._body = []
         self._continue_due = False
         self._ahead.append((request, admission))
         if self._current is None and len(self._ahead) == 1:
@@ -349,29 +266,9 @@ class ClientConnection(asyncio.Protocol):
 
     # Inside
 
-    def _feed(self, data: bytes) -> None:
-        """Parse; a request to switch protocols is read as if it had not asked (RFC 9110 7.8).
-
-        llhttp would take the body of such a request for the other protocol's first bytes. Java's
-        HTTP client asks for h2c on every first request, bodies included.
-        """
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                if self._admission is not None:
-                    self._read_no_more()  # CONNECT, taken already; the rest is not HTTP
-                    return
-                head = head_without_upgrade(
-                    self._parser.get_method(),
-                    self._url,
-                    self._parser.get_http_version(),
-                    self._head,
-                )
-                data = head + data[upgrade.args[0] :]
-                self._parser = httptools.HttpRequestParser(self)
-            else:
-                return
+    @property
+    def _phase(self) -> Phase:
+        return Phase.DRAINING if self._draining else self._reader.phase
 
     def _next(self) -> None:
         """Start the next request that is whole, or wait for one."""
@@ -430,31 +327,16 @@ class ClientConnection(asyncio.Protocol):
         elif self._phase is Phase.BODY and not self._continue_due:
             self._deadline = self._clock.now() + self._timeouts.body_seconds
 
-    def _check_sizes(self) -> None:
-        """Bounds on what the parser has taken in without calling back."""
-        if self._phase is Phase.HEAD or self._phase is Phase.IDLE:
-            if self._raw_bytes > self._limits.max_header_bytes:
-                self._refuse_early(head_too_large(self._limits.max_header_bytes))
-        elif self._phase is Phase.BODY:
-            overhead = self._raw_bytes - self._body_bytes
-            if overhead > framing_overhead_allowed(self._limits):
-                self._refuse_early(body_too_large(self._limits.max_body_bytes))
-        if self._ahead and not self._paused:
-            ahead_bytes = sum(len(request.body) for request, _ in self._ahead)
-            if len(self._ahead) >= self._limits.max_pipelined or ahead_bytes > _MAX_AHEAD_BYTES:
-                self._paused = True
-                self.transport.pause_reading()
-                if self._phase is not Phase.DRAINING:
-                    self._deadline = None  # now it is the gateway that is slow
-
-    def _on_parser_error(self, error: httptools.HttpParserError) -> None:
-        if self._phase is Phase.DRAINING:
+    def _bound_what_is_ahead(self) -> None:
+        """Requests that wait for their turn take memory: past a bound, no more is read."""
+        if not self._ahead or self._paused:
             return
-        refusal = self._refusal
-        if refusal is None and isinstance(error, httptools.HttpParserCallbackError):
-            _LOG.error("request_intake_failed", exc_info=error.__context__)
-            refusal = defect()
-        self._refuse_early(refusal or malformed(str(error)))
+        ahead_bytes = sum(len(request.body) for request, _ in self._ahead)
+        if len(self._ahead) >= self._limits.max_pipelined or ahead_bytes > _MAX_AHEAD_BYTES:
+            self._paused = True
+            self.transport.pause_reading()
+            if not self._draining:
+                self._deadline = None  # now it is the gateway that is slow
 
     def _refuse_early(self, error: RequestError) -> None:
         """Refuse a request that never became whole; what follows it cannot be trusted."""
@@ -462,8 +344,9 @@ class ClientConnection(asyncio.Protocol):
         self._read_no_more()
         if last is not None and not last.keep_alive:
             return  # nothing is a request that comes after the last one
-        self._handler.on_refused(error, self._admission)
-        head = self._checked
+        reader = self._reader
+        self._handler.on_refused(error, reader.admission)
+        head = reader.checked
         self._last_words = closing_reply(
             error, b"" if head is None else head.method, None if head is None else head.endpoint
         )
@@ -478,17 +361,18 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_no_more(self) -> None:
         """Ignore what the client still sends; the answers that are due end the connection."""
-        if self._phase is not Phase.DRAINING:
-            self._phase = Phase.DRAINING
+        if not self._draining:
+            self._draining = True
             self._deadline = None
-            self._raw_bytes = 0
+            self._lingering_bytes = 0
+            self._reader.stop()
 
     def _drain(self) -> None:
         """Close once the client has had time to read the last reply."""
         self._read_no_more()
         self._ahead.clear()
         self._last_words = None
-        self._raw_bytes = 0
+        self._lingering_bytes = 0
         self._last_reply = LastReply(
             self.transport, self._timeouts.client_write_seconds, self._clock.now()
         )
