@@ -32,7 +32,7 @@ _LOG = structlog.get_logger(__name__)
 
 
 class ClientConnection(asyncio.Protocol):
-    """Server side of HTTP/1.x: a ``ClientSide`` for its exchanges, owner of its ``RequestReader``."""
+    """Server side of HTTP/1.x: ``ClientSide`` of its exchanges, owner of its ``RequestReader``."""
 
     __slots__ = (
         "_ahead",
