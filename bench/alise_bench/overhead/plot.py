@@ -48,7 +48,7 @@ def _bars(results: Results, scenario: str, kind: Figure) -> list[tuple[str, Spre
 
 
 def _panel(axis: Axes, bars: Sequence[tuple[str, Spread]], title: str) -> None:
-    limit = _axis_limit([value.median for _, value in bars])
+    limit = _axis_limit([value for _, value in bars])
     for position, (name, value) in enumerate(bars):
         length = min(value.median, limit)
         colour = _OURS if name.startswith(SUBJECT) else _THEIRS
@@ -58,8 +58,9 @@ def _panel(axis: Axes, bars: Sequence[tuple[str, Spread]], title: str) -> None:
             continue
         error = [[value.median - value.low], [value.high - value.median]]
         axis.errorbar(length, position, xerr=error, ecolor="#333333", capsize=2, fmt="none")
-        end = min(value.high, limit)
-        axis.text(end + limit * 0.02, position, number(value.median), va="center", fontsize=8)
+        axis.text(
+            value.high + limit * 0.02, position, number(value.median), va="center", fontsize=8
+        )
     axis.set_xlim(0, limit * 1.15)
     axis.set_yticks(range(len(bars)), [name for name, _ in bars])
     axis.set_title(title, fontsize=9)
@@ -67,7 +68,7 @@ def _panel(axis: Axes, bars: Sequence[tuple[str, Spread]], title: str) -> None:
     axis.tick_params(axis="y", length=0)
 
 
-def _axis_limit(medians: Sequence[float]) -> float:
+def _axis_limit(values: Sequence[Spread]) -> float:
     """Where the axis ends: one server may cost a hundred times the others, and is cut there."""
-    usual = sorted(medians)[len(medians) // 2]
-    return 1.15 * max(value for value in medians if value <= _CUT_AT * usual)
+    usual = sorted(value.median for value in values)[len(values) // 2]
+    return 1.05 * max(value.high for value in values if value.median <= _CUT_AT * usual)
