@@ -147,6 +147,9 @@ class RequestExchange:
         if inference.client_priority and not self._tenant.may_schedule:
             # vLLM lets this header overrule the body, which travels as it came.
             self._fields.append((names.VLLM_PRIORITY, b"0"))
+        # The connection knows the request until its answer ends; of its bytes nobody has need.
+        request.headers.clear()
+        request.body = b""
         self._request = None
         parts = self._parts
         self._enqueued = parts.clock.now()
