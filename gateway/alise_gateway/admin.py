@@ -20,7 +20,6 @@ class AdminServer:
     def __init__(self, create_app: Callable[[], FastAPI]) -> None:
         self._create_app = create_app
         self._task: asyncio.Task[None] | None = None
-        self._stop: asyncio.Event | None = None
         self.port: int | None = None
 
     async def open(self, host: str, port: int) -> None:

@@ -9,8 +9,8 @@ from alise_core.errors import RequestError
 from alise_core.outcome import SPECS
 from alise_core.wire import headers as names
 from alise_core.wire.openai import ANTHROPIC_ENDPOINTS, Endpoint
+from alise_core.wire.status import status_line
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _ANTHROPIC_SERVER_ERRORS = 500
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -80,7 +80,7 @@ def reply(
         keep_alive: Whether the connection stays open after it.
         head_only: Leave the body out.
     """
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown"))]
+    lines = [status_line(status)]
     for name, value in fields:
         lines += (name, b": ", value, b"\r\n")
     lines.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (content_type, len(body)))

@@ -6,10 +6,10 @@ where its tenant may.
 """
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from alise_core.errors import WireError
 from alise_core.wire import headers as names
+from alise_core.wire.status import status_line
 from alise_gateway.domain.backend import BackendAddress
 from alise_gateway.domain.request import RawHeaders
 
@@ -35,7 +35,6 @@ _NEVER_RETURNED = names.HOP_BY_HOP | {
     names.DROPPED_REASON,
     b"server",
 }
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +108,6 @@ def reply_head(head: ResponseHead, own_fields: bytes) -> bytes:
             lines += (name, b": ", value, b"\r\n")
     lines += (own_fields, b"\r\n")
     return b"".join(lines)
-
-
-def status_line(status: int) -> bytes:
-    """``HTTP/1.1`` status line with the registered reason phrase."""
-    return b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"Unknown"))
 
 
 def body_framing(status: int, fields: RawHeaders) -> tuple[int | None, bool]:
