@@ -1,0 +1,1 @@
+"""How many tokens a request is going to produce, as a distribution, before it runs."""
