@@ -8,6 +8,7 @@ A figure that is not defined (fewer than two rows, nothing to tell apart) is ``N
 """
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ def kendall_tau_b(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float | Non
     spread = float(ordered + pairs.tied_in_prediction) * float(ordered + pairs.tied_in_truth)
     if spread == 0.0:
         return None
-    return (pairs.concordant - pairs.discordant) / spread**0.5
+    return (pairs.concordant - pairs.discordant) / sqrt(spread)
 
 
 def spearman(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float | None:
@@ -45,10 +46,11 @@ def spearman(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float | None:
     Returns:
         Between -1 and 1; ``None`` when either side is constant.
     """
-    first, second = average_ranks(truth), average_ranks(predicted)
+    lengths, scores = _columns(truth, predicted)
+    first, second = average_ranks(lengths), average_ranks(scores)
     first -= first.mean() if len(first) else 0.0
     second -= second.mean() if len(second) else 0.0
-    scale = float(np.sqrt((first @ first) * (second @ second)))
+    scale = sqrt(float(first @ first) * float(second @ second))
     if scale == 0.0:
         return None
     return max(-1.0, min(1.0, float(first @ second) / scale))
@@ -167,7 +169,7 @@ def _count(values: _Counts, left: _Flags, right: _Flags) -> _Found:
 
 def _follow(group: _Counts, left: _Flags, right: _Flags) -> int:
     """Pairs of an earlier ``left`` and a later ``right`` row of the same (sorted) group."""
-    before = np.cumsum(left) - left
+    before: _Counts = np.cumsum(left, dtype=np.int64) - left
     return int((before - before[_starts(group)])[right].sum())
 
 
