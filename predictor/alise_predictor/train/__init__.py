@@ -1,0 +1,1 @@
+"""Training of the length predictor: data, models, calibration. Never imported when serving."""

@@ -1,0 +1,1 @@
+"""One loader for each published format; a loader gets a folder and yields a ``RawSource``."""

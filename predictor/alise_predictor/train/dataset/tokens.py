@@ -1,0 +1,125 @@
+"""Length of answer texts in tokens of one named tokenizer, cl100k_base.
+
+The tokenizer's ranks are a file of 1.7 MB that tiktoken fetches on first use; where that is not
+possible, PyPI packages carry the same file. Whatever its origin, its hash is checked.
+"""
+
+import base64
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import tiktoken
+
+from alise_predictor.train.dataset.errors import RanksUnavailableError
+
+TOKENIZER = "cl100k_base"
+RANKS_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
+CACHE_FILE = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+"""The name under which tiktoken keeps the file, which packages that carry it use as well."""
+
+_PATTERN = (
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|"""
+    r"""\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+)
+_VOCABULARY = 100_256
+_REMEDY = (
+    "pass the path of the rank file; it is part of the PyPI packages llama-index-core "
+    f"(llama_index/core/_static/tiktoken_cache/{CACHE_FILE}) and litellm "
+    f"(litellm/litellm_core_utils/tokenizers/{CACHE_FILE}): "
+    "pip download --no-deps llama-index-core, then unzip the wheel"
+)
+
+
+class TokenCounter:
+    """Counts tokens of texts.
+
+    Attributes:
+        tokenizer: Name of the tokenizer.
+    """
+
+    __slots__ = ("_cache_dir", "_encoding", "_ranks", "tokenizer")
+
+    def __init__(self, ranks: Path | None, cache_dir: Path | None = None) -> None:
+        """Nothing is read before the first count.
+
+        Args:
+            ranks: The rank file, or a directory that holds it under tiktoken's name; None
+                looks in tiktoken's default cache.
+            cache_dir: Where counts are kept between runs.
+        """
+        self.tokenizer = TOKENIZER
+        self._ranks = ranks
+        self._cache_dir = cache_dir
+        self._encoding: tiktoken.Encoding | None = None
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text; special tokens' names count as ordinary text.
+
+        Raises:
+            RanksUnavailableError: There is no rank file, or it is not the expected one.
+        """
+        path = self._cache_path(texts)
+        if path is not None and path.is_file():
+            known: list[int] = json.loads(path.read_bytes())
+            return known
+        if self._encoding is None:
+            self._encoding = load_encoding(self._ranks)
+        counts = [len(tokens) for tokens in self._encoding.encode_ordinary_batch(list(texts))]
+        if path is not None:
+            _write_whole(path, json.dumps(counts).encode())
+        return counts
+
+    def _cache_path(self, texts: Sequence[str]) -> Path | None:
+        if self._cache_dir is None:
+            return None
+        digest = hashlib.sha256(self.tokenizer.encode())
+        for text in texts:
+            raw = text.encode("utf-8", "replace")
+            digest.update(len(raw).to_bytes(8))
+            digest.update(raw)
+        return self._cache_dir / f"tokens-{digest.hexdigest()}.json"
+
+
+def load_encoding(ranks: Path | None) -> tiktoken.Encoding:
+    """cl100k_base without special tokens, from a verified rank file."""
+    path = find_ranks(ranks)
+    raw = path.read_bytes()
+    if hashlib.sha256(raw).hexdigest() != RANKS_SHA256:
+        raise RanksUnavailableError(
+            f"{path} is not {TOKENIZER}'s rank file (its SHA-256 differs from {RANKS_SHA256}); "
+            f"{_REMEDY}"
+        )
+    return tiktoken.Encoding(
+        TOKENIZER,
+        pat_str=_PATTERN,
+        mergeable_ranks=_parse(raw),
+        special_tokens={},
+        explicit_n_vocab=_VOCABULARY,
+    )
+
+
+def _parse(raw: bytes) -> dict[bytes, int]:
+    # tiktoken's own reader keeps a copy under the path's hash and would serve it for another file.
+    pairs = (line.split() for line in raw.splitlines() if line)
+    return {base64.b64decode(token): int(rank) for token, rank in pairs}
+
+
+def find_ranks(ranks: Path | None) -> Path:
+    """The rank file: the given file, in the given directory, or in tiktoken's default cache."""
+    if ranks is None:
+        ranks = Path(tempfile.gettempdir()) / "data-gym-cache"
+    path = ranks / CACHE_FILE if ranks.is_dir() else ranks
+    if not path.is_file():
+        raise RanksUnavailableError(f"{path}: no rank file of {TOKENIZER} there; {_REMEDY}")
+    return path
+
+
+def _write_whole(path: Path, raw: bytes) -> None:
+    # Written aside and moved, so that a run that is killed leaves no half a file.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(raw)
+    Path(file.name).replace(path)
