@@ -5,19 +5,23 @@ asking the model again.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import exp, expm1, log, log1p
+from math import exp, expm1, inf, isnan, log, log1p
 
 LEVELS: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 """Probabilities at which a distribution is stored."""
 
-_P = (0.0, *LEVELS, 1.0)
-_OVERRUN_SHAPE = 2.0
-"""Pareto shape beyond the support: a request that outran everything predicted is expected to go
-on for as long again (``g / (shape - 1)``), which is the bounce that bounds the harm of wrong
-estimates (Scully, Grosof and Mitzenmacher, arXiv 2110.00633)."""
+_P = (0.0, *LEVELS)
+_TAIL = 1.0 - LEVELS[-1]
+_TAIL_SHAPE = 2.0
+"""Pareto shape beyond the last level: a request that outran everything predicted is expected to
+go on for as long again, which is the bounce that bounds the harm of wrong estimates (Scully,
+Grosof and Mitzenmacher, arXiv 2110.00633). The closed form in ``_tail_mean`` is that of shape 2."""
+_OVERRUN = 4.0
+"""What has outrun the training range is expected to end within this multiple of what it has
+generated: a bound on the mean that keeps it rising with every further token."""
 
 
 class PredictionSource(StrEnum):
@@ -32,19 +36,24 @@ class PredictionSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LengthDistribution:
-    """Distribution of a request's output tokens.
+    """Distribution of a request's output tokens, given that it has more than ``generated``.
 
-    The quantile function is linear in ``log(1 + tokens)`` between its knots, and capped.
+    The quantile function is linear in ``log(1 + tokens)`` between its knots and Pareto beyond the
+    last. What lies above ``highest`` or ``cap`` lies on them. Conditioning keeps the knots, so
+    that conditioning twice is exactly conditioning once.
 
     Attributes:
-        knots: ``log(1 + tokens)`` at probability 0, at each of ``LEVELS`` and at 1;
-            non-decreasing.
+        knots: ``log(1 + tokens)`` at probability 0 and at each of ``LEVELS``; non-decreasing.
+        highest: Most tokens that are predicted of a request which has not outrun them.
         cap: Tokens that cannot be passed (``max_tokens``, what is left of the context window);
-            the probability beyond lies on the cap.
+            infinite without a bound.
+        generated: Output tokens produced so far.
     """
 
     knots: tuple[float, ...]
-    cap: float
+    highest: float
+    cap: float = inf
+    generated: float = 0.0
 
     @classmethod
     def of(
@@ -58,32 +67,44 @@ class LengthDistribution:
             lowest: Fewest tokens ever predicted.
             highest: Most tokens ever predicted.
             cap: ``max_tokens`` or what else bounds the answer; ``None`` for no bound.
+
+        Raises:
+            ValueError: A value is no number, or there are too few or too many.
         """
+        if len(log_quantiles) != len(LEVELS) or any(map(isnan, log_quantiles)):
+            raise ValueError(f"a prediction has {len(LEVELS)} numbers")
         bottom, top = log1p(lowest), log1p(max(lowest, highest))
-        middle = sorted(min(max(value, bottom), top) for value in log_quantiles)
+        middle = sorted(min(max(float(value), bottom), top) for value in log_quantiles)
         first = max(bottom, 2 * middle[0] - middle[1])
-        last = min(top, 2 * middle[-1] - middle[-2])
-        limit = highest if cap is None else max(1.0, min(cap, highest))
-        return cls((first, *middle, last), limit)
+        return cls(
+            (first, *middle), max(lowest, highest), inf if cap is None else max(1.0, float(cap))
+        )
 
     def quantile(self, probability: float) -> float:
         """Tokens that are not exceeded with this probability."""
-        return min(expm1(self._log_quantile(probability)), self.cap)
+        wanted = (1.0 - min(max(probability, 0.0), 1.0)) * self._survival(self._start)
+        return min(max(expm1(self._log_at(wanted)), self._least), self._most)
 
     def mean(self) -> float:
         """Expected tokens."""
-        total = 0.0
-        log_cap = log1p(self.cap)
-        for index, (low, high) in enumerate(zip(self.knots, self.knots[1:], strict=False)):
-            weight = _P[index + 1] - _P[index]
-            total += weight * _segment_mean(min(low, log_cap), high, log_cap)
-        return total
+        start = self._start
+        alive = self._survival(start)
+        least, most = log1p(self._least), log1p(self._most)
+        total = alive_before_tail = 0.0
+        for low, high, weight in self._pieces(start):
+            total += weight * _clamped_mean(low, high, least, most)
+            alive_before_tail += weight
+        tail = alive - alive_before_tail
+        total += tail * _tail_mean(exp(max(start, self.knots[-1])), exp(least), exp(most))
+        return min(max(total / alive, self._least), self._most)
 
     def exceeds(self, tokens: float) -> float:
         """Probability that the answer is longer than this."""
-        if tokens >= self.cap:
+        if tokens >= self._most:
             return 0.0
-        return 1.0 - self._probability(log1p(max(0.0, tokens)))
+        if tokens < self._least:
+            return 1.0
+        return self._survival(log1p(tokens)) / self._survival(self._start)
 
     def given_more_than(self, generated: float) -> "LengthDistribution":
         """P(L | L > generated): the distribution of the whole length, known to be longer.
@@ -92,57 +113,82 @@ class LengthDistribution:
         is expected to go on. Never shorter than ``generated + 1`` before the cap.
 
         Args:
-            generated: Output tokens produced so far.
+            generated: Output tokens produced so far; fewer than before change nothing.
         """
-        if generated <= 0:
-            return self
-        floor = log1p(min(generated + 1.0, self.cap))
-        passed = self._probability(log1p(generated))
-        alive = 1.0 - passed
-        if alive <= 1.0 - LEVELS[-1]:
-            return self._overrun(generated, floor)
-        points = [self._log_quantile(passed + level * alive) for level in _P]
-        return LengthDistribution(tuple(max(floor, point) for point in points), self.cap)
+        return self if generated <= self.generated else replace(self, generated=generated)
 
     def remaining_mean(self, generated: float) -> float:
         """Expected tokens still to come after ``generated``; at least 1 before the cap."""
         if generated >= self.cap:
             return 0.0
-        return max(1.0, self.given_more_than(generated).mean() - max(0.0, generated))
+        produced = max(0.0, generated)
+        rest = min(1.0, self.cap - produced)
+        return max(rest, self.given_more_than(generated).mean() - produced)
 
-    def _overrun(self, generated: float, floor: float) -> "LengthDistribution":
-        start = max(log1p(generated), self.knots[-2])
-        points = [start - log(1.0 - min(level, 0.995)) / _OVERRUN_SHAPE for level in _P]
-        return LengthDistribution(tuple(max(floor, point) for point in points), self.cap)
+    @property
+    def _start(self) -> float:
+        """Where the distribution begins, as ``log(1 + tokens)``: below everything at first."""
+        return log1p(self.generated) if self.generated > 0 else -inf
 
-    def _log_quantile(self, probability: float) -> float:
+    @property
+    def _least(self) -> float:
+        """Tokens that the answer has at least."""
+        return min(self.generated + 1.0, self.cap) if self.generated > 0 else 0.0
+
+    @property
+    def _most(self) -> float:
+        """Tokens that the answer is expected to have at most."""
+        return min(self.cap, max(self.highest, _OVERRUN * self._least))
+
+    def _survival(self, value: float) -> float:
+        """Unconditional probability to be above a value of ``log(1 + tokens)``; never 0."""
         knots = self.knots
-        if probability <= 0.0:
-            return knots[0]
-        if probability >= 1.0:
-            return knots[-1]
-        index = bisect_right(_P, probability) - 1
+        if value < knots[0]:
+            return 1.0
+        if value >= knots[-1]:
+            return _TAIL * exp(_TAIL_SHAPE * (knots[-1] - value))
+        index = bisect_right(knots, value) - 1
+        share = (value - knots[index]) / (knots[index + 1] - knots[index])
+        return 1.0 - _P[index] - share * (_P[index + 1] - _P[index])
+
+    def _log_at(self, survival: float) -> float:
+        """Value of ``log(1 + tokens)`` that is passed with this unconditional probability."""
+        knots = self.knots
+        if survival <= 0.0:
+            return inf
+        if survival <= _TAIL:
+            return knots[-1] + log(_TAIL / survival) / _TAIL_SHAPE
+        probability = 1.0 - survival
+        index = min(bisect_right(_P, probability), len(_P) - 1) - 1
         share = (probability - _P[index]) / (_P[index + 1] - _P[index])
         return knots[index] + share * (knots[index + 1] - knots[index])
 
-    def _probability(self, value: float) -> float:
-        """Share of the distribution at or below a value of ``log(1 + tokens)``."""
-        knots = self.knots
-        if value < knots[0]:
-            return 0.0
-        if value >= knots[-1]:
-            return 1.0
-        index = bisect_right(knots, value) - 1
-        width = knots[index + 1] - knots[index]
-        share = (value - knots[index]) / width if width > 0 else 1.0
-        return _P[index] + share * (_P[index + 1] - _P[index])
+    def _pieces(self, start: float) -> Iterator[tuple[float, float, float]]:
+        """Stretches above ``start`` on which the log length is uniform, with their probability."""
+        for index in range(len(self.knots) - 1):
+            low, high = self.knots[index], self.knots[index + 1]
+            weight = _P[index + 1] - _P[index]
+            if start < low or (start == low < high):
+                yield low, high, weight
+            elif start < high:
+                yield start, high, weight * (high - start) / (high - low)
 
 
-def _segment_mean(low: float, high: float, log_cap: float) -> float:
-    """Mean of ``min(e^x - 1, cap)`` for x uniform in [low, high]."""
+def _clamped_mean(low: float, high: float, least: float, most: float) -> float:
+    """Mean of ``e^x - 1`` clamped to ``least..most``, x uniform in [low, high]; all in logs."""
     width = high - low
     if width < 1e-9:  # noqa: PLR2004  below this the difference quotient loses its digits
-        return expm1(min(low, log_cap))
-    top = min(high, log_cap)
-    inside = exp(top) - exp(low) - (top - low)
-    return (inside + (high - top) * expm1(log_cap)) / width
+        return expm1(min(max(low, least), most))
+    start, end = min(max(low, least), most), min(max(high, least), most)
+    inside = exp(end) - exp(start) - (end - start)
+    below = (min(high, least) - low) * expm1(least) if low < least else 0.0
+    above = (high - max(low, most)) * expm1(most) if high > most else 0.0
+    return (inside + below + above) / width
+
+
+def _tail_mean(start: float, least: float, most: float) -> float:
+    """Mean of a Pareto of shape 2 from ``start``, clamped to ``least..most``, minus 1."""
+    if most <= start:
+        return most - 1.0
+    floor = max(start, min(least, most))
+    return floor + start * start * (1.0 / floor - 1.0 / most) - 1.0
