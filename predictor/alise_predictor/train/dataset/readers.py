@@ -12,6 +12,8 @@ import zstandard
 
 from alise_predictor.train.dataset.errors import MalformedDataError
 
+_MAX_INTEGER = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -35,8 +37,12 @@ class Row:
     def integer(self, name: str) -> int:
         """The whole number >= 0 under ``name``."""
         value = self.values.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self.malformed(f"{name!r} is {_kind(value)}; expected a whole number >= 0")
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= _MAX_INTEGER:  # type: ignore[operator]
+            raise self.malformed(
+                f"{name!r} is {_kind(value)} or out of range; expected a whole number from 0 to "
+                f"{_MAX_INTEGER}"
+            )
         return value
 
     def rows(self, name: str) -> list["Row"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alise_predictor.train.dataset.raw import RawSource
-from alise_predictor.train.dataset.sources import chats, grids, instructions, own
+from alise_predictor.train.dataset.sources import chats, grids, instructions, own, toolcalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class DatasetSpec:
 
 
 _GPTEACHER = "teknium1/GPTeacher@481075123c29854bddb82655badeef6a438f2436"
-_GPTEACHER_LICENCE = "MIT (answers by GPT-4)"
+_GPTEACHER_LICENCE = "MIT (answers by GPT-4: OpenAI's terms)"
 
 DATASETS: tuple[DatasetSpec, ...] = (
     DatasetSpec(
@@ -65,6 +65,18 @@ DATASETS: tuple[DatasetSpec, ...] = (
         permissive=False,
         upstream="GAIR-NLP/auto-j@2ae17a3965d933232e9cd50302aa0f176249c83b",
         loader=chats.load_autoj,
+    ),
+    DatasetSpec(
+        name="bfcl",
+        folder="bfcl_results",
+        licence="Apache-2.0 (questions); NOASSERTION (lengths: no licence file)",
+        permissive=False,
+        trains=False,
+        upstream=(
+            "ShishirPatil/gorilla@6ea57973c7a6097fd7c5915698c54c17c5b1b6c8 and "
+            "HuanzhiMao/BFCL-Result@b4adfc9be5e0c65e8dbb1340c689688eb92a9379"
+        ),
+        loader=toolcalls.load_bfcl,
     ),
     DatasetSpec(
         name="codealpaca",

@@ -4,10 +4,13 @@ from pathlib import Path
 
 from alise_predictor.request import from_prompt
 from alise_predictor.train.dataset.errors import MalformedDataError
-from alise_predictor.train.dataset.raw import RawSource, TextSource
+from alise_predictor.train.dataset.raw import CAP_SHARE, RawSource, TextSource
 from alise_predictor.train.dataset.readers import Row, find, read_lines
 
 _GSM8K_RUNS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
+_VICUNA_CAPPED = ("alpaca-13b", "llama-13b", "vicuna-13b")
+_VICUNA_CAP = 1024
+"""``max_new_tokens`` in the metadata of three of the models' answers."""
 
 
 def load_flask(folder: Path) -> RawSource:
@@ -35,7 +38,7 @@ def load_vicuna(folder: Path) -> RawSource:
         model = path.name.removeprefix("answer_").split(".jsonl")[0]
         for row in read_lines(path):
             _answer(source, texts, row, model)
-    return source.finish()
+    return source.finish(dict.fromkeys(_VICUNA_CAPPED, int(CAP_SHARE * _VICUNA_CAP)))
 
 
 def load_autoj(folder: Path) -> RawSource:

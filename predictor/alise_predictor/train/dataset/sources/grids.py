@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from alise_predictor.request import from_prompt
 from alise_predictor.train.dataset.errors import MalformedDataError
-from alise_predictor.train.dataset.raw import AnswerBlock, RawPrompt, RawSource, count_samples
+from alise_predictor.train.dataset.raw import (
+    CAP_SHARE,
+    AnswerBlock,
+    RawPrompt,
+    RawSource,
+    count_samples,
+)
 from alise_predictor.train.dataset.readers import find, read_table
-
-CAP_SHARE = 0.75
-"""Answers from this share of a run's limit on are taken for censored. A limit counts the run's
-own tokens, lengths are cl100k_base tokens: Llama, Mistral and Yi runs which stop at 256 of their
-own pile up between 190 and 256 of cl100k_base's."""
 
 _MMLU_CAPS = (256, 2048)
 _OVER_CAP_SHARE = 0.02
@@ -40,7 +41,8 @@ def load_mmlu_pro(folder: Path) -> RawSource:
 def load_oasst(folder: Path) -> RawSource:
     """OpenAssistant's prompts sampled under 134 reports' settings, one or two answers each.
 
-    A run is a report and its sampling settings; the third part of its name is its limit.
+    A run is a report and its sampling settings; the third part of its name is its limit. Some
+    reports keep the model's end marker, which then counts three or four tokens.
     """
     prompts, index = _load_prompts(find(folder, "prompts.parquet"))
     path = find(folder, "lengths.parquet")
@@ -97,7 +99,8 @@ def _load_grid(folder: Path, prompt_file: str, length_file: str, cap_of: _Cap) -
 
 def _load_prompts(path: Path) -> tuple[list[RawPrompt], dict[str, int]]:
     table = read_table(path, ("pid", "prompt"))
-    prompts, index = [], {}
+    prompts: list[RawPrompt] = []
+    index: dict[str, int] = {}
     for pid, text in zip(table["pid"].to_pylist(), table["prompt"].to_pylist(), strict=True):
         if not isinstance(pid, str) or not isinstance(text, str) or pid in index:
             raise MalformedDataError(

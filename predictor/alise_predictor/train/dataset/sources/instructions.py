@@ -6,6 +6,9 @@ from alise_predictor.request import from_prompt
 from alise_predictor.train.dataset.raw import RawSource, TextSource
 from alise_predictor.train.dataset.readers import Row, find, read_lines, read_list
 
+_HALUEVAL_CAP = 256
+"""Answers stop at exactly 256 cl100k_base tokens, which are ChatGPT's own."""
+
 
 def load_alpaca(folder: Path) -> RawSource:
     """5,000 Alpaca instructions answered by text-davinci-003."""
@@ -38,7 +41,7 @@ def load_halueval(folder: Path) -> RawSource:
     for row in read_lines(find(folder, "general_data.json")):
         prompt = source.prompt(row.text("ID"), from_prompt(row.text("user_query"), ""))
         source.answer(prompt, "chatgpt", row.text("chatgpt_response"))
-    return source.finish()
+    return source.finish({"chatgpt": _HALUEVAL_CAP})
 
 
 def _load(folder: Path, name: str, answer: str, model: str) -> RawSource:
