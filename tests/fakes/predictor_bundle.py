@@ -1,11 +1,11 @@
 """Tiny bundles that serving accepts, and ways to spoil them.
 
-The graphs are honest ones: tier 0 averages rows of a table, tier 1 sums rows of an embedding, so that
-different requests get different predictions.
+The graphs are honest ones: tier 0 averages rows of a table, tier 1 adds up rows of an embedding,
+so that different requests get different predictions.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import log1p
@@ -40,12 +40,12 @@ TALKATIVE = "talkative"
 """A model with an offset."""
 TALKATIVE_OFFSET = 0.5
 
-WORDS = (
-    "write a an the of essay list code python please about sea cat dog and to in is what how "
-    "why tell me ##s ##ing"
-).split()
+_WORDS = """write a an the of essay list code python please about sea cat dog and to in is what how
+why tell me ##s ##ing"""
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCABULARY = {word: index for index, word in enumerate((*SPECIAL, *WORDS))}
+VOCABULARY = {word: index for index, word in enumerate((*SPECIAL, *_WORDS.split()))}
+
+Weights = dict[str, npt.NDArray[np.generic]]
 
 _OPSET = 17
 _IR = 9
@@ -59,6 +59,7 @@ class BundleOptions:
         tier1: With an encoder and a tokenizer.
         ids_name: Of tier 0's first input.
         scalars: Scalar features that the graphs take.
+        buckets: Rows of tier 0's table.
         bias: Added to the quantiles; NaN makes a model that predicts nothing.
         descending: The quantiles come out in the wrong order.
         weight: Of tier 1.
@@ -67,6 +68,7 @@ class BundleOptions:
     tier1: bool = False
     ids_name: str = "ids"
     scalars: int = len(SCALARS)
+    buckets: int = BUCKETS
     bias: float = 0.0
     descending: bool = False
     weight: float = 0.7
@@ -150,9 +152,9 @@ def flip_byte(path: Path, position: int = -1) -> None:
     path.write_bytes(bytes(content))
 
 
-def tokenizer(words: Mapping[str, int] | None = None) -> bytes:
+def tokenizer(words: dict[str, int] | None = None) -> bytes:
     """A WordPiece tokenizer in the file format of the ``tokenizers`` library."""
-    document = {
+    document: dict[str, object] = {
         "version": "1.0",
         "truncation": {
             "direction": "Right",
@@ -177,7 +179,7 @@ def tokenizer(words: Mapping[str, int] | None = None) -> bytes:
             "unk_token": "[UNK]",
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
-            "vocab": dict(VOCABULARY if words is None else words),
+            "vocab": VOCABULARY if words is None else words,
         },
     }
     return json.dumps(document).encode()
@@ -186,14 +188,16 @@ def tokenizer(words: Mapping[str, int] | None = None) -> bytes:
 def tier0_graph(options: BundleOptions) -> bytes:
     """Mean of table rows, plus the scalars, spread over the levels."""
     random = np.random.default_rng(0)
-    weights = {
-        "table": random.integers(-8, 8, (BUCKETS, 1)).astype(np.int8),
+    weights: Weights = {
+        "table": random.integers(-8, 8, (options.buckets, 1)).astype(np.int8),
+        "scale": np.array(0.2, np.float32),
         "mix": np.full((options.scalars, 1), 0.1, np.float32),
     }
     nodes = [
         helper.make_node("Gather", ["table", options.ids_name], ["rows"]),
         helper.make_node("Cast", ["rows"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["floats"], ["words"], axes=[0], keepdims=0),
+        helper.make_node("ReduceMean", ["floats"], ["mean"], axes=[0], keepdims=0),
+        helper.make_node("Mul", ["mean", "scale"], ["words"]),
         helper.make_node("MatMul", ["scalars", "mix"], ["numbers"]),
         helper.make_node("Add", ["words", "numbers"], ["centre"]),
     ]
@@ -214,13 +218,13 @@ def tier1_graph(options: BundleOptions, rows: int | None = None) -> bytes:
     """
     random = np.random.default_rng(1)
     size = len(VOCABULARY) if rows is None else rows
-    weights = {
+    weights: Weights = {
         "table": random.normal(0, 1, (size, EMBEDDING)).astype(np.float32),
         "axis": np.array([1], np.int64),
         "last": np.array([2], np.int64),
         "mix": np.full((options.scalars, 1), 0.1, np.float32),
         "head": random.normal(0, 1, (EMBEDDING, 1)).astype(np.float32),
-        "tiny": np.float32(1e-6),
+        "tiny": np.array(1e-6, np.float32),
     }
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
@@ -247,16 +251,14 @@ def tier1_graph(options: BundleOptions, rows: int | None = None) -> bytes:
     return _model([*nodes, *_spread(weights, options)], inputs, outputs, weights)
 
 
-def _spread(
-    weights: dict[str, npt.NDArray[np.generic] | np.generic], options: BundleOptions
-) -> list[onnx.NodeProto]:
+def _spread(weights: Weights, options: BundleOptions) -> list[onnx.NodeProto]:
     """From one number, ``centre``, to ordered quantiles inside the range."""
     spread = np.linspace(-1.0, 1.0, len(LEVELS), dtype=np.float32)
     if options.descending:
         spread = spread[::-1].copy()
     weights["spread"] = spread + np.float32(4.0 + options.bias)
-    weights["low"] = np.float32(log1p(LOWEST))
-    weights["high"] = np.float32(log1p(HIGHEST))
+    weights["low"] = np.array(log1p(LOWEST), np.float32)
+    weights["high"] = np.array(log1p(HIGHEST), np.float32)
     return [
         helper.make_node("Add", ["centre", "spread"], ["open"]),
         helper.make_node("Clip", ["open", "low", "high"], ["log_quantiles"]),
@@ -267,11 +269,9 @@ def _model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
-    weights: Mapping[str, npt.NDArray[np.generic] | np.generic],
+    weights: Weights,
 ) -> bytes:
-    initializers = [
-        numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()
-    ]
+    initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
     model.ir_version = _IR

@@ -5,7 +5,7 @@ from alise_core.errors import AliseError
 REINSTALL = "install the bundle again: it was changed or cut short after it was written"
 RETRAIN = "train a bundle with, or install one for, this version of alise"
 
-_MOST_CHARACTERS = 120
+_MOST_CHARACTERS = 240
 """Of a found or expected value; a manifest may hold anything at all."""
 
 

@@ -16,7 +16,8 @@ Feed = Mapping[str, npt.NDArray[np.int64] | Array]
 
 _INT64 = "tensor(int64)"
 _FLOAT = "tensor(float)"
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
+"""An error is raised; ONNX Runtime need not print it as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +116,16 @@ class Graph:
         try:
             outputs = self.run(feed)
         except PredictorError as error:
-            raise _fault(f"{self._where}: first run", str(error.__cause__), "outputs") from error
+            raise _fault(f"{self._where}: first run", str(error.__cause__), "a result") from error
         for spec, output in zip(specs, outputs, strict=True):
-            subject = f"{self._where}: {spec.name} of the first run"
+            subject = f"{self._where}: first run: {spec.name}"
             if output.shape != spec.shape:
                 raise _fault(subject, f"shape {output.shape}", f"shape {spec.shape}")
             if not np.isfinite(output).all():
                 raise _fault(subject, "NaN or infinity", "finite numbers")
         quantiles = outputs[0].ravel()
         if (np.diff(quantiles) < 0).any():
-            raise _fault(f"{self._where}: {specs[0].name}", str(quantiles), "ordered quantiles")
+            raise _fault(f"{self._where}: first run", str(quantiles), "ordered quantiles")
 
 
 def _session(model: bytes, where: str) -> onnxruntime.InferenceSession:
@@ -138,7 +139,7 @@ def _session(model: bytes, where: str) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     # Memory goes back after a run: keeping the largest request's buffers buys no measurable time.
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     try:
         return onnxruntime.InferenceSession(
             model, sess_options=options, providers=["CPUExecutionProvider"]
