@@ -1,0 +1,171 @@
+"""Which words and facts mean longer or shorter answers here: a ridge regression kept up to date.
+
+Solved in the dual by coordinate ascent (Hsieh et al., "A dual coordinate descent method for
+large-scale linear SVM", 2008) over a bounded window of answers: the weights are always
+``sum of alpha_i * x_i`` over the window, so that an answer which leaves the window takes its whole
+contribution with it. Bounding alpha is Huber's loss, and bounds what one answer can do.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from alise_predictor.online.sparse import BUCKETS, MOST_FEATURES, SparseRequest
+from alise_predictor.online.state import Array, State, StateError, take
+
+WINDOW = 1_500
+RIDGE = 0.5
+MOST_RESIDUAL = 1.0
+"""Beyond this (log units) a residual counts as this."""
+
+REPLAYS = 8
+"""Answers of the window whose coefficient is brought up to date with each new one."""
+
+Dense = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.float32]
+
+
+class _Answer:
+    """One answer in the window."""
+
+    __slots__ = ("alpha", "base", "dense", "norm", "observed", "request")
+
+    def __init__(self, request: SparseRequest, dense: Dense, base: float, observed: float) -> None:
+        self.request = request
+        self.dense = dense
+        self.base = base
+        self.observed = observed
+        self.alpha = 0.0
+        self.norm = 1.0 + float(dense @ dense)
+
+
+class FeatureHead:
+    """Residual of the calibrated base, predicted from hashed n-grams and numbers.
+
+    One answer's own term changes any prediction by at most ``MOST_RESIDUAL / RIDGE`` times the
+    similarity of the two requests.
+
+    Args:
+        numbers: How many dense features a request has.
+    """
+
+    __slots__ = ("_answers", "_dense", "_next", "_numbers", "_stored", "_weights")
+
+    def __init__(self, numbers: int) -> None:
+        self._numbers = numbers
+        self._weights: Weights | None = None
+        self._dense: Dense = np.zeros(numbers, np.float32)
+        self._answers: deque[_Answer] = deque()
+        self._next = 0
+        self._stored = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimate of the memory held."""
+        if self._weights is None:
+            return 0
+        return self._weights.nbytes + 2 * self._stored + len(self._answers) * _ANSWER_BYTES
+
+    def predict(self, request: SparseRequest, dense: Dense) -> float:
+        """Residual in log units; 0 before anything was learned."""
+        if self._weights is None:
+            return 0.0
+        text = float(self._weights[request.buckets].sum()) * request.value
+        return text + float(self._dense @ dense)
+
+    def update(
+        self,
+        request: SparseRequest,
+        dense: Dense,
+        base: float,
+        observed: float,
+        line: tuple[float, float],
+    ) -> None:
+        """Learn one answer and bring some earlier ones up to date.
+
+        Args:
+            request: Hashed features.
+            dense: Numbers, shape ``(numbers,)``.
+            base: The base's prediction, ``log(1 + tokens)``.
+            observed: The answer, ``log(1 + tokens)``.
+            line: Offset and slope of the calibration whose residual is learned.
+        """
+        if self._weights is None:
+            self._weights = np.zeros(BUCKETS, np.float32)
+        weights, answers = self._weights, self._answers
+        if len(answers) == WINDOW:
+            oldest = answers.popleft()
+            self._stored -= len(oldest.request.buckets)
+            self._add(weights, oldest, -oldest.alpha)
+        answer = _Answer(request, dense, base, observed)
+        answers.append(answer)
+        self._stored += len(request.buckets)
+        self._ascend(weights, answer, line)
+        for _ in range(min(REPLAYS, len(answers) - 1)):
+            self._next = (self._next + 1) % len(answers)
+            self._ascend(weights, answers[self._next], line)
+
+    def state(self) -> State:
+        """For a snapshot."""
+        if self._weights is None:
+            return {}
+        answers = self._answers
+        return {
+            "weights": self._weights.copy(),
+            "dense": self._dense.copy(),
+            "next": np.array([self._next], np.int64),
+            "sizes": np.array([len(a.request.buckets) for a in answers], np.int64),
+            "buckets": np.concatenate([a.request.buckets for a in answers]),
+            "numbers": np.stack([a.dense for a in answers]),
+            "answers": np.array([(a.base, a.observed, a.alpha) for a in answers]),
+        }
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """From a snapshot.
+
+        Raises:
+            StateError: It is not what ``state`` writes.
+        """
+        if not state:
+            return
+        sizes = take(state, "sizes", np.int64, None)
+        count = len(sizes)
+        if not 0 < count <= WINDOW or sizes.min() < 1 or sizes.max() > MOST_FEATURES:
+            raise StateError("sizes out of range")
+        buckets = take(state, "buckets", np.uint16, int(sizes.sum()))
+        if int(buckets.max()) >= BUCKETS:
+            raise StateError("buckets out of range")
+        numbers = take(state, "numbers", np.float32, count, self._numbers)
+        answers = take(state, "answers", np.float64, count, 3)
+        self._weights = take(state, "weights", np.float32, BUCKETS)
+        self._dense = take(state, "dense", np.float32, self._numbers)
+        self._next = int(take(state, "next", np.int64, 1)[0]) % count
+        self._stored = len(buckets)
+        parts = np.split(buckets, np.cumsum(sizes)[:-1])
+        for part, dense, (base, observed, alpha) in zip(parts, numbers, answers, strict=True):
+            answer = _Answer(SparseRequest.of(part), dense, float(base), float(observed))
+            answer.alpha = float(alpha)
+            self._answers.append(answer)
+
+    def _ascend(self, weights: Weights, answer: _Answer, line: tuple[float, float]) -> None:
+        """Solve for one answer's coefficient with all others held."""
+        request = answer.request
+        said = float(weights[request.buckets].sum()) * request.value
+        said += float(self._dense @ answer.dense)
+        residual = answer.observed - line[0] - line[1] * answer.base - said
+        step = (residual - RIDGE * answer.alpha) / (answer.norm + RIDGE)
+        alpha = min(max(answer.alpha + step, -_MOST_ALPHA), _MOST_ALPHA)
+        self._add(weights, answer, alpha - answer.alpha)
+        answer.alpha = alpha
+
+    def _add(self, weights: Weights, answer: _Answer, amount: float) -> None:
+        # Buckets of a request are distinct: indexed addition reaches each once.
+        weights[answer.request.buckets] += amount * answer.request.value
+        self._dense += np.float32(amount) * answer.dense
+
+
+_MOST_ALPHA = MOST_RESIDUAL / RIDGE
+_ANSWER_BYTES = 500
+"""Of an answer's Python objects beside its buckets."""
