@@ -1,7 +1,8 @@
 """Reading and writing a bundle: nothing is used that was not verified."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files as resource_files
@@ -51,13 +52,34 @@ class Bundle:
         Raises:
             ArtifactError: The file is not listed, cannot be read, or has changed.
         """
+        return read_verified(self.directory / name, self._facts(name))
+
+    @contextmanager
+    def unchanged(self, name: str) -> Iterator[Path]:
+        """Path of a listed file for a reader that opens it itself; verified before and after.
+
+        Args:
+            name: One of ``manifest.files``.
+
+        Raises:
+            ArtifactError: The file is not listed, cannot be read, or has changed, be it while it
+                was being read.
+        """
+        path, facts = self.directory / name, self._facts(name)
+        verify(path, facts)
+        yield path
+        verify(path, facts)
+
+    def _facts(self, name: str) -> FileFacts:
         facts = self.manifest.files.get(name)
-        path = self.directory / name
         if facts is None:
             raise ArtifactError(
-                str(path), found="no such file in the manifest", expected="one", remedy=RETRAIN
+                str(self.directory / name),
+                found="no such file in the manifest",
+                expected="one",
+                remedy=RETRAIN,
             )
-        return read_verified(path, facts)
+        return facts
 
 
 def load_bundle(directory: Path) -> Bundle:

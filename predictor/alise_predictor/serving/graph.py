@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,8 @@ class Graph:
     microseconds of 10 and would tie the session to one thread.
 
     Args:
-        model: Serialised ONNX model.
-        where: Path it was read from, for error messages.
+        path: ONNX model. ONNX Runtime reads it itself, because it would keep the bytes that it is
+            given for as long as the session lives.
         inputs: What it must take, no more and no less.
         outputs: What it must give; it may give more.
 
@@ -69,13 +70,12 @@ class Graph:
 
     def __init__(
         self,
-        model: bytes,
-        where: str,
+        path: Path,
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
     ) -> None:
-        self._where = where
-        self._session = _session(model, where)
+        where = self._where = str(path)
+        self._session = _session(where)
         self._outputs = [spec.name for spec in outputs]
         takes, gives = self._session.get_inputs(), self._session.get_outputs()
         if {node.name for node in takes} != {spec.name for spec in inputs}:
@@ -128,7 +128,7 @@ class Graph:
             raise _fault(f"{self._where}: first run", str(quantiles), "ordered quantiles")
 
 
-def _session(model: bytes, where: str) -> onnxruntime.InferenceSession:
+def _session(path: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # One thread that never spins: predictions run beside an event loop on the same cores, and one
     # prediction is too little work to share.
@@ -142,10 +142,10 @@ def _session(model: bytes, where: str) -> onnxruntime.InferenceSession:
     options.log_severity_level = _FATAL_ONLY
     try:
         return onnxruntime.InferenceSession(
-            model, sess_options=options, providers=["CPUExecutionProvider"]
+            path, sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise _fault(where, f"{type(error).__name__}: {error}", "an ONNX model") from error
+        raise _fault(path, f"{type(error).__name__}: {error}", "an ONNX model") from error
 
 
 def _check_tensor(node: onnxruntime.NodeArg, spec: TensorSpec, where: str) -> None:

@@ -10,6 +10,9 @@ from alise_predictor.serving.graph import Graph, float32, int64
 _INPUTS = (int64("ids", None), float32("scalars", len(SCALARS)))
 _OUTPUTS = (float32("log_quantiles", len(LEVELS)),)
 
+_PROBED_AT_ONCE = 4_096
+"""About as many features as the longest text has."""
+
 
 class Tier0:
     """The bag-of-n-grams model of a bundle.
@@ -24,11 +27,14 @@ class Tier0:
     __slots__ = ("_graph",)
 
     def __init__(self, bundle: Bundle) -> None:
-        where = str(bundle.directory / TIER0)
-        self._graph = Graph(bundle.read(TIER0), where, _INPUTS, _OUTPUTS)
+        with bundle.unchanged(TIER0) as path:
+            self._graph = Graph(path, _INPUTS, _OUTPUTS)
         scalars = np.zeros(len(SCALARS), np.float32)
-        # One feature, and all there are: that finds a table that is too short or has a hole.
-        for ids in (np.zeros(1, np.int64), np.arange(BUCKETS, dtype=np.int64)):
+        self._graph.probe({"ids": np.zeros(1, np.int64), "scalars": scalars}, _OUTPUTS)
+        # Every bucket once finds a table that is too short or has a hole; in portions, because
+        # memory that was used once stays with the process.
+        for first in range(0, BUCKETS, _PROBED_AT_ONCE):
+            ids = np.arange(first, min(first + _PROBED_AT_ONCE, BUCKETS), dtype=np.int64)
             self._graph.probe({"ids": ids, "scalars": scalars}, _OUTPUTS)
 
     def log_quantiles(self, features: Features) -> list[float]:

@@ -40,8 +40,8 @@ class Tier1:
             float32("log_quantiles", 1, len(LEVELS)),
             float32("embedding", 1, facts.embedding_size),
         )
-        where = str(bundle.directory / TIER1)
-        self._graph = Graph(bundle.read(TIER1), where, _INPUTS, outputs)
+        with bundle.unchanged(TIER1) as path:
+            self._graph = Graph(path, _INPUTS, outputs)
         longest = facts.head_pieces + facts.tail_pieces + 2
         # The longest input finds a position table that is too short, the highest id a vocabulary
         # that is.
