@@ -31,6 +31,9 @@ COMMANDS: dict[str, Command] = {
     "keys": Command(
         "alise_gateway.identity.cli:main", "gateway", "create and hash API keys for the keys file"
     ),
+    "predictor": Command(
+        "alise_predictor.cli:main", "predictor", "train, evaluate and ask the length predictor"
+    ),
     "sim-engine": Command("alise_bench.sim.cli:main", "bench", "serve a simulated vLLM engine"),
     "bench": Command("alise_bench.cli:main", "bench", "measure: overhead, calibrate"),
     "demo": Command("alise_bench.demo.cli:main", "bench", "gateway, two engines and a real load"),

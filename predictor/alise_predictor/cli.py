@@ -1,0 +1,116 @@
+"""``alise predictor``: train, evaluate, export, ask and look at length predictors.
+
+Nothing heavy is imported before it is asked for: serving a prediction needs ONNX Runtime, training
+needs torch, and ``--help`` needs neither.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+from alise_core.errors import ConfigError
+
+_TRAINING = "alise_predictor.train.commands"
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    run: Callable[[list[str]], int]
+    extra: str
+    summary: str
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of the commands; the exit code is 0 only on success.
+
+    Raises:
+        AliseError: A file, bundle or flag is wrong, or a Python package is missing.
+    """
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        sys.stdout.write(_usage())
+        return 0 if arguments else 2
+    name, words = arguments[0], arguments[1:]
+    command = _COMMANDS.get(name)
+    if command is None:
+        raise ConfigError(f"predictor: unknown command {name!r}; one of: {', '.join(_COMMANDS)}")
+    try:
+        return command.run(words)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("alise_"):
+            raise
+        extra = "train" if "--all" in words else command.extra
+        raise ConfigError(
+            f"'alise predictor {name}' needs the Python package {error.name!r}: "
+            f"pip install 'alise[{extra}]'"
+        ) from error
+
+
+def _train(words: list[str]) -> int:
+    commands = import_module(_TRAINING)
+    parser = argparse.ArgumentParser(
+        prog="alise predictor train",
+        description="Train a length predictor on the data sets of a directory.",
+    )
+    commands.add_train_arguments(parser)
+    return cast("int", commands.train(parser.parse_args(words)))
+
+
+def _export(words: list[str]) -> int:
+    commands = import_module(_TRAINING)
+    parser = argparse.ArgumentParser(
+        prog="alise predictor export",
+        description="Make a bundle for serving out of what was trained.",
+    )
+    commands.add_export_arguments(parser)
+    return cast("int", commands.export(parser.parse_args(words)))
+
+
+def _evaluate(words: list[str]) -> int:
+    if "--all" not in words:
+        from alise_predictor.evaluation.evaluate_cli import run  # noqa: PLC0415  see the module
+
+        return run(words)
+    commands = import_module(_TRAINING)
+    parser = argparse.ArgumentParser(
+        prog="alise predictor evaluate --all",
+        description="Compare all candidates on all data sets of a directory.",
+    )
+    parser.add_argument("--all", action="store_true", help="every candidate, every data set")
+    commands.add_evaluate_arguments(parser)
+    return cast("int", commands.evaluate_all(parser.parse_args(words)))
+
+
+def _predict(words: list[str]) -> int:
+    from alise_predictor.evaluation.predict_cli import run  # noqa: PLC0415  see the module
+
+    return run(words)
+
+
+def _inspect(words: list[str]) -> int:
+    from alise_predictor.evaluation.memory import resident_bytes  # noqa: PLC0415
+
+    # Before numpy and ONNX Runtime come in: what is added from here on is the predictor's.
+    before = resident_bytes()
+    from alise_predictor.evaluation.inspect_cli import run  # noqa: PLC0415  see the module
+
+    return run(words, before)
+
+
+def _usage() -> str:
+    width = max(len(name) for name in _COMMANDS)
+    rows = "\n".join(f"  {name:<{width}}  {item.summary}" for name, item in _COMMANDS.items())
+    return f"usage: alise predictor COMMAND [--help]\n\ncommands:\n{rows}\n"
+
+
+_COMMANDS: dict[str, _Command] = {
+    "train": _Command(_train, "train", "train on the data sets of a directory"),
+    "evaluate": _Command(
+        _evaluate, "predictor", "figures on a file of finished requests, or --all"
+    ),
+    "export": _Command(_export, "train", "make a bundle for serving out of what was trained"),
+    "predict": _Command(_predict, "predictor", "how long will the answer to this be?"),
+    "inspect": _Command(_inspect, "predictor", "what a bundle is, and how fast it is here"),
+}
