@@ -23,7 +23,7 @@ SIMILARITY = 0.6
 _GRAM = 3
 _WORD = re.compile(r"\w+")
 _PAIRS_AT_ONCE = 1 << 20
-_ELEMENTS_AT_ONCE = 1 << 24
+_ELEMENTS_AT_ONCE = 1 << 22
 
 
 def normalise(text: str) -> str:
@@ -156,13 +156,30 @@ def _join_similar(sets: _Sets, roots: _Forest) -> None:
     limits = _last_of_size(sets.sizes[owners], items, ends)
     universe = int(sets.items.max()) + 1 if len(sets.items) else 1
     table = np.repeat(np.arange(len(sets.sizes)), sets.sizes) * universe + sets.items
-    counts = limits - np.arange(len(owners)) - 1
-    for low, high in _chunks(counts, _PAIRS_AT_ONCE):
+    low = 0
+    while low < len(owners):
+        counts = _open_pairs(roots.labels()[owners], limits)
+        counts[:low] = 0
+        high = max(low + 1, int(np.searchsorted(np.cumsum(counts), _PAIRS_AT_ONCE, side="right")))
         left = np.repeat(np.arange(low, high), counts[low:high])
-        offset = np.arange(len(left)) - np.repeat(
-            np.cumsum(counts[low:high]) - counts[low:high], counts[low:high]
-        )
+        offset = _count_up(counts[low:high])
         _verify(owners[left], owners[left + 1 + offset], sets, table, roots)
+        low = high
+
+
+def _open_pairs(labels: NDArray[np.int64], limits: NDArray[np.int64]) -> NDArray[np.int64]:
+    # How many partners each entry has; none where all of them are in its component already, which
+    # keeps thousands of prompts made from one template from costing the square of their number.
+    index = np.arange(len(labels))
+    changes = np.zeros(len(labels), dtype=np.int64)
+    np.cumsum(labels[1:] != labels[:-1], out=changes[1:])
+    return np.where(changes[limits - 1] == changes[index], 0, limits - index - 1)
+
+
+def _count_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    # 0, 1, ... anew for each count.
+    total = np.cumsum(counts)
+    return np.arange(total[-1] if len(total) else 0) - np.repeat(total - counts, counts)
 
 
 def _prefixes(sets: _Sets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -194,18 +211,18 @@ def _verify(
     roots: _Forest,
 ) -> None:
     sizes, size = sets.sizes, len(sets.sizes)
+    labels = roots.labels()
+    apart = labels[left] != labels[right]
+    left, right = left[apart], right[apart]
     pairs = np.unique(np.minimum(left, right) * size + np.maximum(left, right))
     left, right = np.divmod(pairs, size)
     swap = sizes[left] > sizes[right]
     left, right = np.where(swap, right, left), np.where(swap, left, right)
     universe = int(sets.items.max()) + 1
-    labels = roots.labels()
-    apart = labels[left] != labels[right]
-    left, right = left[apart], right[apart]
     for low, high in _chunks(sizes[left], _ELEMENTS_AT_ONCE):
         a, b = left[low:high], right[low:high]
         pair = np.repeat(np.arange(len(a)), sizes[a])
-        within = np.arange(len(pair)) - np.repeat(np.cumsum(sizes[a]) - sizes[a], sizes[a])
+        within = _count_up(sizes[a])
         wanted = b[pair] * universe + sets.items[sets.starts[a][pair] + within]
         found = np.searchsorted(table, wanted)
         hit = table[np.minimum(found, len(table) - 1)] == wanted

@@ -25,7 +25,7 @@ from alise_predictor.train.dataset.parts import (
 )
 from alise_predictor.train.dataset.spec import DATASETS, DatasetSpec
 from alise_predictor.train.dataset.split import SPLITS, TEST, assign
-from alise_predictor.train.dataset.tokens import TOKENIZER, TokenCounter
+from alise_predictor.train.dataset.tokens import TokenCounter
 
 
 def load_corpus(
@@ -37,10 +37,7 @@ def load_corpus(
     cache_dir: Path | None = None,
     datasets: Sequence[DatasetSpec] = DATASETS,
 ) -> Corpus:
-    """All datasets of a directory as one corpus; the same input gives the same corpus.
-
-    Near-duplicates are looked for in all datasets, also those which are then left out, so that a
-    prompt has the same cluster and split whether or not only permissive data is wanted.
+    """All datasets of a directory as one corpus, answers counted with cl100k_base.
 
     Args:
         data_dir: Holds a folder for each dataset, and own data as ``*.jsonl`` or
@@ -57,24 +54,42 @@ def load_corpus(
         RanksUnavailableError: Answers have to be counted and there is no rank file.
         DatasetError: Nothing is left.
     """
+    counter = TokenCounter(ranks, cache_dir)
+    return build_corpus(
+        data_dir, permissive_only=permissive_only, counter=counter, seed=seed, datasets=datasets
+    )
+
+
+def build_corpus(
+    data_dir: Path,
+    *,
+    permissive_only: bool,
+    counter: TokenCounter,
+    seed: int,
+    datasets: Sequence[DatasetSpec],
+) -> Corpus:
+    """As ``load_corpus``, with any token counter; the same input gives the same corpus.
+
+    Near-duplicates are looked for in all datasets, also those which are then left out, so that a
+    prompt has the same cluster and split whether or not only permissive data is wanted.
+    """
     parts = [read_part(spec, data_dir, seed) for spec in datasets]
     cluster_parts(parts)
     wanted = [part for part in parts if part.spec.permissive or not permissive_only]
     if permissive_only:
         drop_shared(parts)
-    counter = TokenCounter(ranks, cache_dir)
     for part in wanted:
         count_tokens(part, counter)
         drop_degenerate_runs(part)
     no_train = _evaluation_clusters(wanted)
-    return _assemble(wanted, no_train, seed)
+    return _assemble(wanted, no_train, counter.tokenizer.name, seed)
 
 
 def _evaluation_clusters(parts: list[Part]) -> set[str]:
     return {name for part in parts if not part.spec.trains for name in part.clusters}
 
 
-def _assemble(parts: list[Part], no_train: set[str], seed: int) -> Corpus:
+def _assemble(parts: list[Part], no_train: set[str], tokenizer: str, seed: int) -> Corpus:
     prompts: list[Prompt] = []
     models: dict[str, int] = {}
     blocks: list[Answers] = []
@@ -92,7 +107,7 @@ def _assemble(parts: list[Part], no_train: set[str], seed: int) -> Corpus:
         answers=_concatenate(blocks),
         models=tuple(models),
         datasets=tuple(facts),
-        tokenizer=TOKENIZER,
+        tokenizer=tokenizer,
         seed=seed,
     )
 

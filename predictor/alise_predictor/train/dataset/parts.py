@@ -59,6 +59,7 @@ def read_part(spec: DatasetSpec, data_dir: Path, seed: int) -> Part:
         what = "no *.jsonl file" if spec.folder == "." else f"no folder {spec.folder!r}"
         return Part(spec, RawSource(), [], notes=[f"{what} in the data directory: skipped"])
     raw = spec.loader(folder)
+    raw.blocks = [block for block in raw.blocks if len(block.prompts)]
     part = Part(spec, raw, [], notes=list(raw.notes))
     if spec.max_prompts is not None and len(raw.prompts) > spec.max_prompts:
         part.dropped_prompts = len(raw.prompts) - spec.max_prompts

@@ -37,13 +37,12 @@ class Row:
     def integer(self, name: str) -> int:
         """The whole number >= 0 under ``name``."""
         value = self.values.get(name)
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        if not is_number or not 0 <= value <= _MAX_INTEGER:  # type: ignore[operator]
-            raise self.malformed(
-                f"{name!r} is {_kind(value)} or out of range; expected a whole number from 0 to "
-                f"{_MAX_INTEGER}"
-            )
-        return value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_INTEGER:
+            return value
+        raise self.malformed(
+            f"{name!r} is {_kind(value)} or out of range; expected a whole number from 0 to "
+            f"{_MAX_INTEGER}"
+        )
 
     def rows(self, name: str) -> list["Row"]:
         """The list of objects under ``name``."""

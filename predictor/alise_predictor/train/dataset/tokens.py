@@ -9,22 +9,16 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import tiktoken
 
 from alise_predictor.train.dataset.errors import RanksUnavailableError
 
-TOKENIZER = "cl100k_base"
-RANKS_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
 CACHE_FILE = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
-"""The name under which tiktoken keeps the file, which packages that carry it use as well."""
+"""tiktoken's name for the rank file, under which packages that carry it keep it as well."""
 
-_PATTERN = (
-    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|"""
-    r"""\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
-)
-_VOCABULARY = 100_256
 _REMEDY = (
     "pass the path of the rank file; it is part of the PyPI packages llama-index-core "
     f"(llama_index/core/_static/tiktoken_cache/{CACHE_FILE}) and litellm "
@@ -33,24 +27,55 @@ _REMEDY = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizer:
+    """A byte-pair tokenizer.
+
+    Attributes:
+        name: Its name in cards and reports.
+        pattern: The regular expression that cuts a text into pieces to be merged.
+        sha256: Hash of its rank file.
+    """
+
+    name: str
+    pattern: str
+    sha256: str
+
+
+CL100K_BASE = Tokenizer(
+    name="cl100k_base",
+    pattern=(
+        r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+|"""
+        r""" ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+    ),
+    sha256="223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+)
+
+
 class TokenCounter:
     """Counts tokens of texts.
 
     Attributes:
-        tokenizer: Name of the tokenizer.
+        tokenizer: Whose tokens.
     """
 
     __slots__ = ("_cache_dir", "_encoding", "_ranks", "tokenizer")
 
-    def __init__(self, ranks: Path | None, cache_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        ranks: Path | None,
+        cache_dir: Path | None = None,
+        tokenizer: Tokenizer = CL100K_BASE,
+    ) -> None:
         """Nothing is read before the first count.
 
         Args:
             ranks: The rank file, or a directory that holds it under tiktoken's name; None
                 looks in tiktoken's default cache.
             cache_dir: Where counts are kept between runs.
+            tokenizer: Whose tokens to count.
         """
-        self.tokenizer = TOKENIZER
+        self.tokenizer = tokenizer
         self._ranks = ranks
         self._cache_dir = cache_dir
         self._encoding: tiktoken.Encoding | None = None
@@ -66,7 +91,7 @@ class TokenCounter:
             known: list[int] = json.loads(path.read_bytes())
             return known
         if self._encoding is None:
-            self._encoding = load_encoding(self._ranks)
+            self._encoding = load_encoding(self._ranks, self.tokenizer)
         counts = [len(tokens) for tokens in self._encoding.encode_ordinary_batch(list(texts))]
         if path is not None:
             _write_whole(path, json.dumps(counts).encode())
@@ -75,7 +100,7 @@ class TokenCounter:
     def _cache_path(self, texts: Sequence[str]) -> Path | None:
         if self._cache_dir is None:
             return None
-        digest = hashlib.sha256(self.tokenizer.encode())
+        digest = hashlib.sha256(self.tokenizer.sha256.encode())
         for text in texts:
             raw = text.encode("utf-8", "replace")
             digest.update(len(raw).to_bytes(8))
@@ -83,21 +108,20 @@ class TokenCounter:
         return self._cache_dir / f"tokens-{digest.hexdigest()}.json"
 
 
-def load_encoding(ranks: Path | None) -> tiktoken.Encoding:
-    """cl100k_base without special tokens, from a verified rank file."""
+def load_encoding(ranks: Path | None, tokenizer: Tokenizer) -> tiktoken.Encoding:
+    """The tokenizer without special tokens, from a verified rank file."""
     path = find_ranks(ranks)
     raw = path.read_bytes()
-    if hashlib.sha256(raw).hexdigest() != RANKS_SHA256:
+    if hashlib.sha256(raw).hexdigest() != tokenizer.sha256:
         raise RanksUnavailableError(
-            f"{path} is not {TOKENIZER}'s rank file (its SHA-256 differs from {RANKS_SHA256}); "
+            f"{path} is not {tokenizer.name}'s rank file: its SHA-256 is not {tokenizer.sha256}; "
             f"{_REMEDY}"
         )
     return tiktoken.Encoding(
-        TOKENIZER,
-        pat_str=_PATTERN,
+        tokenizer.name,
+        pat_str=tokenizer.pattern,
         mergeable_ranks=_parse(raw),
         special_tokens={},
-        explicit_n_vocab=_VOCABULARY,
     )
 
 
@@ -113,7 +137,7 @@ def find_ranks(ranks: Path | None) -> Path:
         ranks = Path(tempfile.gettempdir()) / "data-gym-cache"
     path = ranks / CACHE_FILE if ranks.is_dir() else ranks
     if not path.is_file():
-        raise RanksUnavailableError(f"{path}: no rank file of {TOKENIZER} there; {_REMEDY}")
+        raise RanksUnavailableError(f"{path}: no rank file there; {_REMEDY}")
     return path
 
 
