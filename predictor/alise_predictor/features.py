@@ -20,12 +20,15 @@ import numpy.typing as npt
 
 from alise_predictor.request import MAX_TEXT_BYTES, PredictionRequest
 
-BUCKETS = 65_536
+BUCKETS = 1 << 18
 """Size of the hash table; an id is a bucket."""
 
 EDGE_TOKENS = 8
 """The first and the last tokens are also hashed as such: how a request begins and ends says more
 than that a word occurs somewhere."""
+
+EDGE_BIGRAMS = 6
+"""So are the first and the last bigrams, and the first tokens together with their places."""
 
 _FLAGS = ("code_fence", "json_mode", "after_tool", "has_tools", "has_system", "non_ascii")
 _NUMBERS = (
@@ -52,7 +55,10 @@ _MIX = np.uint64(0xD6E8_FEB8_6659_FD93)
 _SECOND = np.uint64(0xA24B_AED4_963E_E407)
 _FIRST_SALT = np.uint64(0x1B87_3593_CC9E_2D51)
 _LAST_SALT = np.uint64(0xE654_6B64_85EB_CA6B)
-_SHIFT = np.uint64(48)
+_SKIP = np.uint64(0x9FB2_1C65_1E98_DF25)
+_PLACE = np.uint64(0xC2B2_AE3D_27D4_EB4F)
+_PLACES = np.arange(1, EDGE_BIGRAMS + 1, dtype=np.uint64) * _PLACE
+_SHIFT = np.uint64(64 - 18)
 _HALF = np.uint64(32)
 
 _SPACE, _WORD, _MARK = 0, 1, 2
@@ -77,7 +83,8 @@ def schema_hash() -> str:
     Computed from the features of fixed texts, so that any change of behaviour changes it, not
     only a change of constants.
     """
-    digest = sha256(repr((BUCKETS, EDGE_TOKENS, SCALARS, MAX_TEXT_BYTES)).encode())
+    constants = (BUCKETS, EDGE_TOKENS, EDGE_BIGRAMS, SCALARS, MAX_TEXT_BYTES)
+    digest = sha256(repr(constants).encode())
     for probe in _PROBES:
         features = extract(probe)
         digest.update(features.ids.astype("<i8").tobytes())
@@ -200,13 +207,25 @@ def _token_hashes(
 
 
 def _ngrams(hashes: npt.NDArray[np.uint64]) -> Ids:
-    head, tail = hashes[:EDGE_TOKENS], hashes[-EDGE_TOKENS:]
+    follow = hashes[:-1] * _SECOND
+    bigrams = _mix(follow + hashes[1:])
+    first = hashes[:EDGE_BIGRAMS]
     grams = np.concatenate(
         (
             hashes,
-            _mix(hashes[:-1] * _SECOND + hashes[1:]),
-            _mix(head ^ _FIRST_SALT),
-            _mix(tail ^ _LAST_SALT),
+            bigrams,
+            _mix(follow[:-1] * _SKIP + hashes[2:]),
+            _mix(
+                np.concatenate(
+                    (
+                        hashes[:EDGE_TOKENS] ^ _FIRST_SALT,
+                        hashes[-EDGE_TOKENS:] ^ _LAST_SALT,
+                        first + _PLACES[: len(first)],
+                        bigrams[:EDGE_BIGRAMS] ^ _FIRST_SALT,
+                        bigrams[-EDGE_BIGRAMS:] ^ _LAST_SALT,
+                    )
+                )
+            ),
         )
     )
     return (grams >> _SHIFT).astype(np.int64)
