@@ -8,14 +8,18 @@ contribution with it. Bounding alpha is Huber's loss, and bounds what one answer
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from alise_predictor.online.sparse import BUCKETS, MOST_FEATURES, SparseRequest
-from alise_predictor.online.state import Array, State, StateError, take
+from alise_predictor.online.standard import Standardiser
+from alise_predictor.online.state import Array, State, StateError, nested, take, within
 
 WINDOW = 1_500
+"""Answers learned from; more are not worth their memory and would follow drift later."""
+
 RIDGE = 0.5
 MOST_RESIDUAL = 1.0
 """Beyond this (log units) a residual counts as this."""
@@ -23,22 +27,35 @@ MOST_RESIDUAL = 1.0
 REPLAYS = 8
 """Answers of the window whose coefficient is brought up to date with each new one."""
 
+LEAST_STEP = 1e-3
+"""A coefficient that would change by less stays as it is; most do once they have settled."""
+
 Dense = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float32]
+Line = tuple[float, float]
+"""Offset and slope of the calibration whose residual is learned."""
 
 
 class _Answer:
     """One answer in the window."""
 
-    __slots__ = ("alpha", "base", "dense", "norm", "observed", "request")
+    __slots__ = ("alpha", "base", "norm", "numbers", "observed", "request", "standard")
 
-    def __init__(self, request: SparseRequest, dense: Dense, base: float, observed: float) -> None:
+    def __init__(
+        self, request: SparseRequest, numbers: Dense, base: float, observed: float
+    ) -> None:
         self.request = request
-        self.dense = dense
+        self.numbers = numbers
         self.base = base
         self.observed = observed
         self.alpha = 0.0
-        self.norm = 1.0 + float(dense @ dense)
+        self.standard = numbers
+        self.norm = 1.0
+
+    def use(self, standard: Dense, norm: float) -> None:
+        """Take the dense features on a new scale; ``norm`` is the square of the whole vector's."""
+        self.standard = standard
+        self.norm = norm
 
 
 class FeatureHead:
@@ -51,12 +68,13 @@ class FeatureHead:
         numbers: How many dense features a request has.
     """
 
-    __slots__ = ("_answers", "_dense", "_next", "_numbers", "_stored", "_weights")
+    __slots__ = ("_answers", "_dense", "_next", "_numbers", "_scale", "_stored", "_weights")
 
     def __init__(self, numbers: int) -> None:
         self._numbers = numbers
         self._weights: Weights | None = None
         self._dense: Dense = np.zeros(numbers, np.float32)
+        self._scale = Standardiser(numbers)
         self._answers: deque[_Answer] = deque()
         self._next = 0
         self._stored = 0
@@ -68,26 +86,21 @@ class FeatureHead:
             return 0
         return self._weights.nbytes + 2 * self._stored + len(self._answers) * _ANSWER_BYTES
 
-    def predict(self, request: SparseRequest, dense: Dense) -> float:
+    def predict(self, request: SparseRequest, numbers: Dense) -> float:
         """Residual in log units; 0 before anything was learned."""
         if self._weights is None:
             return 0.0
         text = float(self._weights[request.buckets].sum()) * request.value
-        return text + float(self._dense @ dense)
+        return text + float(self._dense @ self._scale.apply(numbers))
 
     def update(
-        self,
-        request: SparseRequest,
-        dense: Dense,
-        base: float,
-        observed: float,
-        line: tuple[float, float],
+        self, request: SparseRequest, numbers: Dense, base: float, observed: float, line: Line
     ) -> None:
         """Learn one answer and bring some earlier ones up to date.
 
         Args:
             request: Hashed features.
-            dense: Numbers, shape ``(numbers,)``.
+            numbers: Dense features, shape ``(numbers,)``.
             base: The base's prediction, ``log(1 + tokens)``.
             observed: The answer, ``log(1 + tokens)``.
             line: Offset and slope of the calibration whose residual is learned.
@@ -99,28 +112,32 @@ class FeatureHead:
             oldest = answers.popleft()
             self._stored -= len(oldest.request.buckets)
             self._add(weights, oldest, -oldest.alpha)
-        answer = _Answer(request, dense, base, observed)
+        if self._scale.update(numbers):
+            self._dense = self._rescale()
+        answer = _Answer(request, numbers, base, observed)
+        standard = self._scale.apply(numbers)
+        answer.use(standard, 1.0 + float(standard @ standard))
         answers.append(answer)
         self._stored += len(request.buckets)
         self._ascend(weights, answer, line)
-        for _ in range(min(REPLAYS, len(answers) - 1)):
-            self._next = (self._next + 1) % len(answers)
-            self._ascend(weights, answers[self._next], line)
+        for earlier in self._to_replay():
+            self._ascend(weights, earlier, line)
 
     def state(self) -> State:
         """For a snapshot."""
         if self._weights is None:
             return {}
         answers = self._answers
-        return {
+        found: State = {
             "weights": self._weights.copy(),
             "dense": self._dense.copy(),
             "next": np.array([self._next], np.int64),
             "sizes": np.array([len(a.request.buckets) for a in answers], np.int64),
             "buckets": np.concatenate([a.request.buckets for a in answers]),
-            "numbers": np.stack([a.dense for a in answers]),
+            "numbers": np.stack([a.numbers for a in answers]),
             "answers": np.array([(a.base, a.observed, a.alpha) for a in answers]),
         }
+        return found | nested("scale", self._scale.state())
 
     def load(self, state: Mapping[str, Array]) -> None:
         """From a snapshot.
@@ -142,30 +159,52 @@ class FeatureHead:
         self._weights = take(state, "weights", np.float32, BUCKETS)
         self._dense = take(state, "dense", np.float32, self._numbers)
         self._next = int(take(state, "next", np.int64, 1)[0]) % count
+        self._scale.load(within("scale", state))
         self._stored = len(buckets)
         parts = np.split(buckets, np.cumsum(sizes)[:-1])
-        for part, dense, (base, observed, alpha) in zip(parts, numbers, answers, strict=True):
-            answer = _Answer(SparseRequest.of(part), dense, float(base), float(observed))
+        for part, row, (base, observed, alpha) in zip(parts, numbers, answers, strict=True):
+            answer = _Answer(SparseRequest.of(part), row, float(base), float(observed))
             answer.alpha = float(alpha)
             self._answers.append(answer)
+        self._rescale()
 
-    def _ascend(self, weights: Weights, answer: _Answer, line: tuple[float, float]) -> None:
+    def _to_replay(self) -> list[_Answer]:
+        """The next few of the window, round and round."""
+        earlier = len(self._answers) - 1
+        count = min(REPLAYS, earlier)
+        start = self._next if self._next + count <= earlier else 0
+        self._next = start + count
+        return list(islice(self._answers, start, start + count))
+
+    def _rescale(self) -> Dense:
+        """Put the window on the scale in use; gives the dense weights that follow from it."""
+        if not self._answers:
+            return np.zeros(self._numbers, np.float32)
+        scaled = self._scale.apply(np.stack([answer.numbers for answer in self._answers]))
+        norms = 1.0 + np.einsum("ij,ij->i", scaled, scaled)
+        for answer, row, norm in zip(self._answers, scaled, norms.tolist(), strict=True):
+            answer.use(row, norm)
+        alphas = np.array([answer.alpha for answer in self._answers], np.float32)
+        return np.asarray(alphas @ scaled, np.float32)
+
+    def _ascend(self, weights: Weights, answer: _Answer, line: Line) -> None:
         """Solve for one answer's coefficient with all others held."""
         request = answer.request
         said = float(weights[request.buckets].sum()) * request.value
-        said += float(self._dense @ answer.dense)
+        said += float(self._dense @ answer.standard)
         residual = answer.observed - line[0] - line[1] * answer.base - said
         step = (residual - RIDGE * answer.alpha) / (answer.norm + RIDGE)
         alpha = min(max(answer.alpha + step, -_MOST_ALPHA), _MOST_ALPHA)
-        self._add(weights, answer, alpha - answer.alpha)
-        answer.alpha = alpha
+        if abs(alpha - answer.alpha) >= LEAST_STEP:
+            self._add(weights, answer, alpha - answer.alpha)
+            answer.alpha = alpha
 
     def _add(self, weights: Weights, answer: _Answer, amount: float) -> None:
         # Buckets of a request are distinct: indexed addition reaches each once.
         weights[answer.request.buckets] += amount * answer.request.value
-        self._dense += np.float32(amount) * answer.dense
+        self._dense += np.float32(amount) * answer.standard
 
 
 _MOST_ALPHA = MOST_RESIDUAL / RIDGE
-_ANSWER_BYTES = 500
+_ANSWER_BYTES = 700
 """Of an answer's Python objects beside its buckets."""

@@ -19,7 +19,14 @@ from alise_predictor.online.state import State
 MAGIC = b"ALISE-ONLINE\x00\x01"
 """The last byte is the version of the format."""
 
-_KINDS = {"float32": "<f4", "float64": "<f8", "int64": "<i8", "uint8": "|u1", "uint16": "<u2"}
+_KINDS = {
+    "float32": "<f4",
+    "float64": "<f8",
+    "int64": "<i8",
+    "uint8": "|u1",
+    "uint16": "<u2",
+    "uint32": "<u4",
+}
 _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 _HEADER_BYTES = len(MAGIC) + _DIGEST_BYTES + _LENGTH_BYTES
