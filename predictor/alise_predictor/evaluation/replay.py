@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from alise_core.clock import Clock
 from alise_core.prediction import LEVELS, LengthDistribution
-from alise_predictor.artifact import Manifest
+from alise_predictor.artifact import Description
 from alise_predictor.evaluation.ranking import Floats
 from alise_predictor.evaluation.samples import Sample
-from alise_predictor.online import Corrected, OnlineLearner, RequestFacts
+from alise_predictor.online import Corrected, RequestFacts
 from alise_predictor.prediction import RawPrediction
 from alise_predictor.request import PredictionRequest, from_prompt
 from alise_predictor.serving import PredictorError
@@ -32,7 +32,7 @@ class Predictor(Protocol):
     """What of ``LengthPredictor`` is evaluated."""
 
     @property
-    def manifest(self) -> Manifest:
+    def manifest(self) -> Description:
         """Ranges and prior."""
         ...
 
@@ -42,6 +42,36 @@ class Predictor(Protocol):
 
     def refine(self, request: PredictionRequest, first: RawPrediction) -> RawPrediction:
         """Tier 1 averaged with tier 0."""
+        ...
+
+
+class Learner(Protocol):
+    """What of ``OnlineLearner`` is used."""
+
+    def correct(
+        self,
+        tenant: str,
+        model: str,
+        raw: RawPrediction | None,
+        facts: RequestFacts,
+        now: float,
+    ) -> Corrected:
+        """The prediction to use."""
+        ...
+
+    def observe(  # noqa: PLR0913  OnlineLearner's
+        self,
+        tenant: str,
+        model: str,
+        raw: RawPrediction | None,
+        corrected: Corrected,
+        facts: RequestFacts,
+        output_tokens: int,
+        *,
+        censored: bool,
+        now: float,
+    ) -> None:
+        """Learn from a finished answer."""
         ...
 
 
@@ -78,7 +108,7 @@ def replay(
     clock: Clock,
     *,
     refine: bool = False,
-    learner: OnlineLearner | None = None,
+    learner: Learner | None = None,
     delay: int = 0,
 ) -> Replayed:
     """Predict every request in order.
@@ -107,7 +137,7 @@ class _Run:
         clock: Clock,
         *,
         refine: bool,
-        learner: OnlineLearner | None,
+        learner: Learner | None,
         delay: int,
     ) -> None:
         self._predictor = predictor
@@ -172,16 +202,14 @@ class _Run:
         except PredictorError:
             return None
 
-    def _correct(
-        self, learner: OnlineLearner, sample: Sample, raw: RawPrediction | None
-    ) -> Corrected:
+    def _correct(self, learner: Learner, sample: Sample, raw: RawPrediction | None) -> Corrected:
         request = sample.request
         facts = RequestFacts.of(request)
         return learner.correct(sample.tenant, request.model, raw, facts, self._now)
 
     def _observe(
         self,
-        learner: OnlineLearner,
+        learner: Learner,
         sample: Sample,
         raw: RawPrediction | None,
         corrected: Corrected,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alise_predictor.evaluation.samples import SampleError, Samples, decode, read
@@ -137,6 +137,7 @@ def test_what_is_no_object_is_refused(line: bytes, message: str) -> None:
     assert message in str(caught.value)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from([*GOOD, "messages", "tools", "timestamp"]), values))
 def test_any_object_is_a_sample_or_an_error(body: dict[str, Any]) -> None:
     try:
