@@ -11,7 +11,7 @@ _INPUTS = (int64("ids", None), float32("scalars", len(SCALARS)))
 _OUTPUTS = (float32("log_quantiles", len(LEVELS)),)
 
 _PROBED_AT_ONCE = 4_096
-"""About as many features as the longest text has."""
+"""Fewer than the longest text has."""
 
 
 class Tier0:
