@@ -25,12 +25,13 @@ MEDIAN = LEVELS.index(0.5)
 class Teller:
     """Predicts the number that the prompt says, and refuses prompts that say none.
 
-    Each call takes so many seconds.
+    Each call takes so many seconds, the first ten times as many.
     """
 
     def __init__(self, clock: FakeClock, predict_seconds: float = 0.0) -> None:
         self._clock = clock
-        self._seconds = predict_seconds
+        self._seconds = 10 * predict_seconds
+        self._usual_seconds = predict_seconds
 
     @property
     def manifest(self) -> Description:
@@ -38,6 +39,7 @@ class Teller:
 
     def predict(self, request: PredictionRequest) -> RawPrediction:
         self._clock.advance(self._seconds)
+        self._seconds = self._usual_seconds
         if not request.prompt.isdigit():
             raise PredictorError("no number")
         return _raw(float(request.prompt), PredictionSource.TIER0, request)
