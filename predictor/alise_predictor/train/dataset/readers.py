@@ -72,13 +72,13 @@ def find(folder: Path, name: str) -> Path:
 
 def read_lines(path: Path) -> Iterator[Row]:
     """The objects of a JSON-lines file; empty lines are passed over."""
-    with _open(path) as lines:
-        try:
+    try:
+        with _open(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _parse(f"{path}, line {number}", line)
-        except (zstandard.ZstdError, UnicodeDecodeError) as error:
-            raise _unreadable(path, error) from error
+    except (zstandard.ZstdError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
 
 
 def read_list(path: Path) -> Iterator[Row]:
@@ -108,9 +108,20 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pyarrow.lib.Table:
 
 def _open(path: Path) -> io.TextIOBase:
     if path.suffix == ".zst":
-        stream = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True)
-        return io.TextIOWrapper(stream, encoding="utf-8")
+        return io.TextIOWrapper(io.BytesIO(_decompress(path.read_bytes())), encoding="utf-8")
     return path.open(encoding="utf-8")
+
+
+def _decompress(raw: bytes) -> bytes:
+    # A reader of streams takes a cut file for a short one, so the frames' ends are checked here.
+    parts = []
+    while raw:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(raw))
+        if not frame.eof:
+            raise zstandard.ZstdError("the file ends early")
+        raw = frame.unused_data
+    return b"".join(parts)
 
 
 def _parse(place: str, line: str) -> Row:
