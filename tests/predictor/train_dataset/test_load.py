@@ -122,7 +122,10 @@ def test_shared_prompts_are_counted_on_both_sides(data: Path, build: Callable[..
 def test_a_templated_dataset_is_capped_by_a_seeded_draw(
     tmp_path: Path, build: Callable[..., Corpus], write_list: Callable[..., Path]
 ) -> None:
-    rows = [{"instruction": f"tool {i} {i * i}", "input": "", "response": "x"} for i in range(1005)]
+    rows = [
+        {"instruction": f"tool {i} {i * i}", "input": "", "response": "x" * (i % 50)}
+        for i in range(1005)
+    ]
     write_list(tmp_path / "gpteacher" / "toolformer-dedupe-only-dataset.json", rows)
     datasets = [spec for spec in DATASETS if spec.name == "gpteacher_tool"]
     drawn = [{p.id for p in build(seed=seed, datasets=datasets).prompts} for seed in (0, 0, 1)]
