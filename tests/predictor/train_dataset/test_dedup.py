@@ -78,6 +78,12 @@ def test_a_changed_word_in_a_long_text_makes_a_near_duplicate_and_many_do_not() 
     assert find_clusters([" ".join(w) for w in (words, near, far)]).tolist() == [0, 0, 2]
 
 
+def test_similarity_of_exactly_the_limit_counts() -> None:
+    # Three of five 3-grams: what one text has alone is rarer, so it leads the order of rarity.
+    assert find_clusters(["a b c d e f g", "a b c d e", "a b c d"]).tolist() == [0, 0, 0]
+    assert find_clusters(["a b c d e f g", "a b c d"]).tolist() == [0, 1]
+
+
 def test_similarity_carries_over_a_chain() -> None:
     words = [str(i) for i in range(40)]
     steps = [" ".join(words[i : i + 24]) for i in (0, 4, 8, 12)]
