@@ -13,7 +13,14 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from alise_predictor.online.sparse import BUCKETS, MOST_FEATURES, SparseRequest
+from alise_predictor.online.sparse import (
+    BUCKETS,
+    FACT_BUCKETS,
+    FACT_VALUE,
+    MOST_FACTS,
+    MOST_FEATURES,
+    SparseRequest,
+)
 from alise_predictor.online.standard import Standardiser
 from alise_predictor.online.state import Array, State, StateError, nested, take, within
 
@@ -68,12 +75,15 @@ class FeatureHead:
         numbers: How many dense features a request has.
     """
 
-    __slots__ = ("_answers", "_dense", "_next", "_numbers", "_scale", "_stored", "_weights")
+    __slots__ = (
+        "_answers", "_dense", "_facts", "_next", "_numbers", "_scale", "_stored", "_weights",
+    )  # fmt: skip
 
     def __init__(self, numbers: int) -> None:
         self._numbers = numbers
         self._weights: Weights | None = None
         self._dense: Dense = np.zeros(numbers, np.float32)
+        self._facts = [0.0] * FACT_BUCKETS
         self._scale = Standardiser(numbers)
         self._answers: deque[_Answer] = deque()
         self._next = 0
@@ -84,14 +94,18 @@ class FeatureHead:
         """Estimate of the memory held."""
         if self._weights is None:
             return 0
-        return self._weights.nbytes + 2 * self._stored + len(self._answers) * _ANSWER_BYTES
+        return (
+            self._weights.nbytes
+            + 32 * FACT_BUCKETS
+            + 2 * self._stored
+            + len(self._answers) * _ANSWER_BYTES
+        )
 
     def predict(self, request: SparseRequest, numbers: Dense) -> float:
         """Residual in log units; 0 before anything was learned."""
         if self._weights is None:
             return 0.0
-        text = float(self._weights[request.buckets].sum()) * request.value
-        return text + float(self._dense @ self._scale.apply(numbers))
+        return self._said(self._weights, request, self._scale.apply(numbers))
 
     def update(
         self, request: SparseRequest, numbers: Dense, base: float, observed: float, line: Line
@@ -116,7 +130,7 @@ class FeatureHead:
             self._dense = self._rescale()
         answer = _Answer(request, numbers, base, observed)
         standard = self._scale.apply(numbers)
-        answer.use(standard, 1.0 + float(standard @ standard))
+        answer.use(standard, request.norm + float(standard @ standard))
         answers.append(answer)
         self._stored += len(request.buckets)
         self._ascend(weights, answer, line)
@@ -134,6 +148,8 @@ class FeatureHead:
             "next": np.array([self._next], np.int64),
             "sizes": np.array([len(a.request.buckets) for a in answers], np.int64),
             "buckets": np.concatenate([a.request.buckets for a in answers]),
+            "facts": _padded([a.request.facts for a in answers]),
+            "fact_weights": np.array(self._facts),
             "numbers": np.stack([a.numbers for a in answers]),
             "answers": np.array([(a.base, a.observed, a.alpha) for a in answers]),
         }
@@ -161,9 +177,16 @@ class FeatureHead:
         self._next = int(take(state, "next", np.int64, 1)[0]) % count
         self._scale.load(within("scale", state))
         self._stored = len(buckets)
+        facts = take(state, "facts", np.int64, count, MOST_FACTS)
+        if int(facts.max()) >= FACT_BUCKETS:
+            raise StateError("facts out of range")
+        self._facts = take(state, "fact_weights", np.float64, FACT_BUCKETS).tolist()
         parts = np.split(buckets, np.cumsum(sizes)[:-1])
-        for part, row, (base, observed, alpha) in zip(parts, numbers, answers, strict=True):
-            answer = _Answer(SparseRequest.of(part), row, float(base), float(observed))
+        for part, own, row, (base, observed, alpha) in zip(
+            parts, facts.tolist(), numbers, answers, strict=True
+        ):
+            request = SparseRequest.of(part, tuple(fact for fact in own if fact >= 0))
+            answer = _Answer(request, row, float(base), float(observed))
             answer.alpha = float(alpha)
             self._answers.append(answer)
         self._rescale()
@@ -181,17 +204,21 @@ class FeatureHead:
         if not self._answers:
             return np.zeros(self._numbers, np.float32)
         scaled = self._scale.apply(np.stack([answer.numbers for answer in self._answers]))
-        norms = 1.0 + np.einsum("ij,ij->i", scaled, scaled)
-        for answer, row, norm in zip(self._answers, scaled, norms.tolist(), strict=True):
-            answer.use(row, norm)
+        squares = np.einsum("ij,ij->i", scaled, scaled).tolist()
+        for answer, row, square in zip(self._answers, scaled, squares, strict=True):
+            answer.use(row, answer.request.norm + square)
         alphas = np.array([answer.alpha for answer in self._answers], np.float32)
         return np.asarray(alphas @ scaled, np.float32)
 
+    def _said(self, weights: Weights, request: SparseRequest, standard: Dense) -> float:
+        said = float(weights[request.buckets].sum()) * request.value
+        for fact in request.facts:
+            said += self._facts[fact] * FACT_VALUE
+        return said + float(self._dense @ standard)
+
     def _ascend(self, weights: Weights, answer: _Answer, line: Line) -> None:
         """Solve for one answer's coefficient with all others held."""
-        request = answer.request
-        said = float(weights[request.buckets].sum()) * request.value
-        said += float(self._dense @ answer.standard)
+        said = self._said(weights, answer.request, answer.standard)
         residual = answer.observed - line[0] - line[1] * answer.base - said
         step = (residual - RIDGE * answer.alpha) / (answer.norm + RIDGE)
         alpha = min(max(answer.alpha + step, -_MOST_ALPHA), _MOST_ALPHA)
@@ -203,6 +230,12 @@ class FeatureHead:
         # Buckets of a request are distinct: indexed addition reaches each once.
         weights[answer.request.buckets] += amount * answer.request.value
         self._dense += np.float32(amount) * answer.standard
+        for fact in answer.request.facts:
+            self._facts[fact] += amount * FACT_VALUE
+
+
+def _padded(rows: list[tuple[int, ...]]) -> Array:
+    return np.array([(*row, *[-1] * (MOST_FACTS - len(row))) for row in rows], np.int64)
 
 
 _MOST_ALPHA = MOST_RESIDUAL / RIDGE

@@ -12,9 +12,16 @@ from alise_predictor.online.facts import RequestFacts
 BUCKETS = 32_768
 """A power of two; 128 KiB of weights a key. A quarter of it loses about .01 tau."""
 
-MOST_FEATURES = 512
+MOST_FEATURES = 768
 """Of one request at most this many buckets are kept; which ones depends on the bucket alone, so
 that like requests keep the same ones."""
+
+FACT_BUCKETS = 1_024
+FACT_VALUE = 0.5
+"""What an identifying fact counts, against a text's vector of length 1: a system prompt's hash is
+one feature among hundreds, and says more than any word."""
+
+MOST_FACTS = 3
 
 Buckets = npt.NDArray[np.uint16]
 
@@ -28,24 +35,28 @@ class SparseRequest:
     Attributes:
         buckets: Ascending and distinct, ``1 <= n <= MOST_FEATURES``.
         value: Every present bucket's value, chosen so that the vector has length 1.
+        facts: Buckets below ``FACT_BUCKETS`` of identifying facts, distinct; at most
+            ``MOST_FACTS``.
     """
 
     buckets: Buckets
     value: float
+    facts: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, buckets: Buckets) -> "SparseRequest":
+    def of(cls, buckets: Buckets, facts: tuple[int, ...] = ()) -> "SparseRequest":
         """From distinct buckets in ascending order."""
-        return cls(buckets, 1.0 / sqrt(len(buckets)))
+        return cls(buckets, 1.0 / sqrt(len(buckets)), facts)
+
+    @property
+    def norm(self) -> float:
+        """Square of the length of the whole vector."""
+        return 1.0 + len(self.facts) * FACT_VALUE * FACT_VALUE
 
 
 def fold(ids: Ids, facts: RequestFacts) -> SparseRequest:
     """Fold feature ids and identifying facts; repeated ids count once."""
     folded = (ids & (BUCKETS - 1)).astype(np.uint16)
-    extra = facts.hashes()
-    if extra:
-        own = np.array([value & (BUCKETS - 1) for value in extra], np.uint16)
-        folded = np.concatenate((folded, own))
     folded.sort()
     keep = np.empty(len(folded), np.bool_)
     keep[0] = True
@@ -53,7 +64,8 @@ def fold(ids: Ids, facts: RequestFacts) -> SparseRequest:
     distinct = folded[keep]
     if len(distinct) > MOST_FEATURES:
         distinct = _sample(distinct)
-    return SparseRequest.of(distinct)
+    own = dict.fromkeys(value & (FACT_BUCKETS - 1) for value in facts.hashes())
+    return SparseRequest.of(distinct, tuple(own))
 
 
 def _sample(buckets: Buckets) -> Buckets:
