@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from alise_predictor.train.dataset import source_chats as chats
 from alise_predictor.train.dataset.errors import MalformedDataError
 from alise_predictor.train.dataset.raw import RawSource
-from alise_predictor.train.dataset.sources import chats
 
 
 def _answers(source: RawSource) -> list[tuple[str, str, str]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alise_predictor.train.dataset import source_grids as grids
 from alise_predictor.train.dataset.errors import MalformedDataError
 from alise_predictor.train.dataset.parts import lengths
 from alise_predictor.train.dataset.raw import RawSource
-from alise_predictor.train.dataset.sources import grids
 
 GRID = "output_tokens_cl100k_805x227.parquet"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from alise_predictor.train.dataset import source_instructions as instructions
 from alise_predictor.train.dataset.errors import MalformedDataError
 from alise_predictor.train.dataset.raw import RawSource
-from alise_predictor.train.dataset.sources import instructions
 
 ALPACA = ("alpaca_5000.json", instructions.load_alpaca, "output")
 CODE = ("code_alpaca_2k.json.zst", instructions.load_codealpaca, "output")

@@ -7,7 +7,7 @@ import pytest
 
 from alise_predictor.train.dataset.errors import MalformedDataError
 from alise_predictor.train.dataset.parts import lengths
-from alise_predictor.train.dataset.sources.own import load_own
+from alise_predictor.train.dataset.source_own import load_own
 
 LINE = {"prompt": "Hi", "model": "m", "output_tokens": 3}
 

@@ -7,7 +7,7 @@ import pytest
 
 from alise_predictor.train.dataset.errors import MalformedDataError
 from alise_predictor.train.dataset.parts import lengths
-from alise_predictor.train.dataset.sources.toolcalls import load_bfcl
+from alise_predictor.train.dataset.source_toolcalls import load_bfcl
 
 FILES = {
     "simple": "BFCL_v4_simple_python.json",

@@ -13,7 +13,7 @@ from alise_predictor.train.dataset.corpus import visible_text
 from alise_predictor.train.dataset.dedup import find_clusters, name_clusters
 from alise_predictor.train.dataset.errors import DatasetError
 from alise_predictor.train.dataset.raw import AnswerBlock, RawPrompt, RawSource
-from alise_predictor.train.dataset.sources.own import own_files
+from alise_predictor.train.dataset.source_own import own_files
 from alise_predictor.train.dataset.spec import DatasetSpec
 from alise_predictor.train.dataset.tokens import TokenCounter
 

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from alise_predictor.train.dataset import source_chats as chats
+from alise_predictor.train.dataset import source_grids as grids
+from alise_predictor.train.dataset import source_instructions as instructions
+from alise_predictor.train.dataset import source_own as own
+from alise_predictor.train.dataset import source_toolcalls as toolcalls
 from alise_predictor.train.dataset.raw import RawSource
-from alise_predictor.train.dataset.sources import chats, grids, instructions, own, toolcalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
