@@ -2,6 +2,10 @@
 
 Nothing heavy is imported before it is asked for: serving a prediction needs ONNX Runtime, training
 needs torch, and ``--help`` needs neither.
+
+What trains lies in ``alise_predictor.train.commands``: ``train``, ``evaluate_all`` and ``export``
+take the parsed flags and return the exit code; ``add_train_arguments``, ``add_evaluate_arguments``
+and ``add_export_arguments`` put their flags on a parser.
 """
 
 import argparse

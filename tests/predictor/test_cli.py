@@ -146,7 +146,7 @@ def test_bad_lines_are_skipped_and_counted_when_asked(
 
     shown = capsys.readouterr()
     assert json.loads(shown.out)["n"] == 1
-    assert shown.err.startswith("skipped 1 bad lines; first: ")
+    assert shown.err.startswith("bad lines skipped: 1; first: ")
 
 
 @pytest.mark.parametrize("tier", ["0", "1", "auto"])

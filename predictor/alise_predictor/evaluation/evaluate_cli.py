@@ -16,7 +16,7 @@ from alise_predictor.evaluation.flags import (
     whole_number,
 )
 from alise_predictor.evaluation.replay import Replayed, replay
-from alise_predictor.evaluation.samples import Samples, read
+from alise_predictor.evaluation.samples import Samples, called, read
 from alise_predictor.evaluation.summary import details, document
 from alise_predictor.evaluation.text import evaluation
 from alise_predictor.online import OnlineLearner
@@ -110,7 +110,7 @@ def _title(options: argparse.Namespace, predictor: LengthPredictor, replayed: Re
     if options.delay:
         mode += f", {options.delay} requests late"
     return (
-        f"{options.file}: {len(replayed.tokens):,} requests, {models} "
+        f"{called(options.file)}: {len(replayed.tokens):,} requests, {models} "
         f"{'model' if models == 1 else 'models'}\n"
         f"{manifest.name} {manifest.version}: {tiers}, {mode}"
     )
@@ -133,9 +133,11 @@ def _facts(
 def _warn(samples: Samples, file: Path) -> None:
     """What a reader of the figures has to know, where it does not disturb them."""
     if samples.errors:
-        sys.stderr.write(f"skipped {len(samples.errors):,} bad lines; first: {samples.errors[0]}\n")
+        sys.stderr.write(
+            f"bad lines skipped: {len(samples.errors):,}; first: {samples.errors[0]}\n"
+        )
     if not samples.rows:
-        sys.stderr.write(f"{file} has no requests: no figure is defined\n")
+        sys.stderr.write(f"{called(file)} has no requests: no figure is defined\n")
 
 
 def _check_destination(file: Path | None) -> None:

@@ -98,12 +98,17 @@ def read(file: Path, stdin: BinaryIO, *, skip_bad: bool = False) -> Samples:
             if not line.strip():
                 continue
             try:
-                rows.append(decode(line, f"{file} line {number}"))
+                rows.append(decode(line, f"{called(file)} line {number}"))
             except SampleError as error:
                 if not skip_bad:
                     raise SampleError(f"{error}; repair the line or pass --skip-bad") from error
                 errors.append(str(error))
     return Samples(tuple(rows), tuple(errors))
+
+
+def called(file: Path) -> str:
+    """The file's name for people."""
+    return "standard input" if file == STANDARD_INPUT else str(file)
 
 
 def decode(line: bytes, place: str) -> Sample:

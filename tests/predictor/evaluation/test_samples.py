@@ -215,6 +215,8 @@ def test_compressed_files_need_an_extra(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_dash_is_standard_input() -> None:
     assert _lengths(read(Path("-"), BytesIO(_line(output_tokens=5)))) == [5]
+    with pytest.raises(SampleError, match="^standard input line 1: "):
+        read(Path("-"), BytesIO(b"{"))
 
 
 @pytest.mark.parametrize("name", ["absent.jsonl", "absent.jsonl.zst", "."])
