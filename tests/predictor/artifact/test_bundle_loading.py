@@ -124,6 +124,16 @@ def test_reading_verifies_again(directory: Path) -> None:
         bundle.read(TIER0)
 
 
+def test_a_file_that_changes_while_it_is_read_is_noticed(directory: Path) -> None:
+    bundle = load_bundle(directory)
+
+    with (
+        pytest.raises(ArtifactError, match=r"tier0.onnx: found sha256"),
+        bundle.unchanged(TIER0) as path,
+    ):
+        flip_byte(path)
+
+
 def test_only_listed_files_can_be_read(directory: Path) -> None:
     (directory / "README.md").write_text("Hello")
 

@@ -203,7 +203,7 @@ def test_threads_do_not_disturb_each_other(predictor: LengthPredictor) -> None:
 
 
 class _Broken:
-    """Tier 0 of a model that overflows."""
+    """Tier 0 of a model whose third quantile is what the test wants."""
 
     def __init__(self, value: float) -> None:
         self._value = value
@@ -211,6 +211,13 @@ class _Broken:
     def log_quantiles(self, features: object) -> list[float]:
         del features
         return [1.0, 2.0, self._value, 4.0, 5.0, 6.0, 7.0]
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.5, 3.0, 4.5, 1e30])
+def test_quantiles_are_put_in_order(predictor: LengthPredictor, value: float) -> None:
+    broken = LengthPredictor(predictor.manifest, _Broken(value), None)  # type: ignore[arg-type]
+
+    _check(broken.predict(from_prompt("Write", "m")))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
