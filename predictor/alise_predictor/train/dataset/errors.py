@@ -1,7 +1,9 @@
 """What can be wrong with training data, each with a remedy in its message."""
 
+from alise_core.errors import ConfigError
 
-class DatasetError(Exception):
+
+class DatasetError(ConfigError):
     """Training data cannot be used as it is."""
 
 
