@@ -16,6 +16,8 @@ from alise_predictor.evaluation.latency_report import as_json, measure, render
 from alise_predictor.evaluation.text import table
 
 _HASH_SHOWN = 12
+_WIDEST = 110
+"""Characters of a table that most terminals still show in one line."""
 
 
 def run(words: list[str], resident_before: int | None, clock: Clock | None = None) -> int:
@@ -141,7 +143,13 @@ def _metrics(manifest: Manifest) -> list[str]:
     rows = [["  data set", *names]]
     for dataset, figures in manifest.metrics.items():
         rows.append([f"  {dataset}", *(_shown(figures.get(name)) for name in names)])
-    return ["measured when it was trained\n" + table(rows)]
+    text = table(rows)
+    if max(map(len, text.splitlines())) > _WIDEST:
+        text = "\n".join(
+            f"  {dataset}: " + ", ".join(f"{name} {_shown(value)}" for name, value in row.items())
+            for dataset, row in manifest.metrics.items()
+        )
+    return ["measured when it was trained\n" + text]
 
 
 def _shown(value: object) -> str:

@@ -215,7 +215,7 @@ def test_compressed_files_need_an_extra(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_dash_is_standard_input() -> None:
     assert _lengths(read(Path("-"), BytesIO(_line(output_tokens=5)))) == [5]
-    with pytest.raises(SampleError, match="^standard input line 1: "):
+    with pytest.raises(SampleError, match=r"^standard input line 1: "):
         read(Path("-"), BytesIO(b"{"))
 
 
