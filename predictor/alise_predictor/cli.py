@@ -96,7 +96,8 @@ def _predict(words: list[str]) -> int:
 def _inspect(words: list[str]) -> int:
     from alise_predictor.evaluation.memory import resident_bytes  # noqa: PLC0415
 
-    # Before numpy and ONNX Runtime come in: what is added from here on is the predictor's.
+    # What every process of ALISE holds anyway comes first; from here on it is the predictor's.
+    import_module("pydantic")
     before = resident_bytes()
     from alise_predictor.evaluation.inspect_cli import run  # noqa: PLC0415  see the module
 
