@@ -62,6 +62,8 @@ class BundleOptions:
         buckets: Rows of tier 0's table.
         bias: Added to the quantiles; NaN makes a model that predicts nothing.
         descending: The quantiles come out in the wrong order.
+        output_name: Of tier 0's quantiles.
+        levels: Quantiles that come out.
         weight: Of tier 1.
     """
 
@@ -71,6 +73,8 @@ class BundleOptions:
     buckets: int = BUCKETS
     bias: float = 0.0
     descending: bool = False
+    output_name: str = "log_quantiles"
+    levels: int = len(LEVELS)
     weight: float = 0.7
 
 
@@ -205,7 +209,9 @@ def tier0_graph(options: BundleOptions) -> bytes:
         helper.make_tensor_value_info(options.ids_name, TensorProto.INT64, ["n"]),
         helper.make_tensor_value_info("scalars", TensorProto.FLOAT, [options.scalars]),
     ]
-    outputs = [helper.make_tensor_value_info("log_quantiles", TensorProto.FLOAT, [len(LEVELS)])]
+    outputs = [
+        helper.make_tensor_value_info(options.output_name, TensorProto.FLOAT, [options.levels])
+    ]
     return _model([*nodes, *_spread(weights, options)], inputs, outputs, weights)
 
 
@@ -253,7 +259,7 @@ def tier1_graph(options: BundleOptions, rows: int | None = None) -> bytes:
 
 def _spread(weights: Weights, options: BundleOptions) -> list[onnx.NodeProto]:
     """From one number, ``centre``, to ordered quantiles inside the range."""
-    spread = np.linspace(-1.0, 1.0, len(LEVELS), dtype=np.float32)
+    spread = np.linspace(-1.0, 1.0, options.levels, dtype=np.float32)
     if options.descending:
         spread = spread[::-1].copy()
     weights["spread"] = spread + np.float32(4.0 + options.bias)
@@ -261,7 +267,7 @@ def _spread(weights: Weights, options: BundleOptions) -> list[onnx.NodeProto]:
     weights["high"] = np.array(log1p(HIGHEST), np.float32)
     return [
         helper.make_node("Add", ["centre", "spread"], ["open"]),
-        helper.make_node("Clip", ["open", "low", "high"], ["log_quantiles"]),
+        helper.make_node("Clip", ["open", "low", "high"], [options.output_name]),
     ]
 
 

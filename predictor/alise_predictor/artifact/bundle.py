@@ -122,6 +122,8 @@ def write_bundle(directory: Path, description: Description, files: Mapping[str, 
         OSError: The file system refuses.
     """
     manifest = _manifest(directory, description, files)
+    # A link stays one: what it points to is replaced.
+    directory = directory.resolve()
     _check_destination(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = directory.with_name(f".{directory.name}.{token_hex(4)}")

@@ -1,5 +1,6 @@
 """Whatever is wrong with a bundle is found at load and said with file, finding and remedy."""
 
+import json
 import os
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def _fault(directory: Path) -> str:
     assert "expected " in message
     assert "; " in message
     return message
+
+
+def _listed(directory: Path) -> dict[str, object]:
+    listed: dict[str, object] = json.loads((directory / MANIFEST).read_bytes())["files"]
+    return listed
 
 
 @pytest.mark.parametrize("name", [TIER0, TIER1, TOKENIZER])
@@ -67,6 +73,15 @@ def test_a_missing_file_is_found(directory: Path, name: str) -> None:
     assert f"{directory / name}: found no such file or directory" in _fault(directory)
 
 
+def test_a_file_that_claims_to_be_smaller_is_read_no_further(directory: Path) -> None:
+    # The kernel gives such files as having no bytes.
+    (directory / TIER0).unlink()
+    (directory / TIER0).symlink_to("/proc/self/status")
+    edit_manifest(directory, files={**_listed(directory), TIER0: {"sha256": "0" * 64, "bytes": 1}})
+
+    assert f"{directory / TIER0}: found a file that grows, expected at most 1" in _fault(directory)
+
+
 def test_a_missing_directory_is_found(tmp_path: Path) -> None:
     assert "found no such file or directory" in _fault(tmp_path / "nowhere")
 
@@ -93,9 +108,7 @@ def test_a_huge_manifest_is_not_read(directory: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../tier0.onnx", "/etc/passwd", "a/b", "..", ".hidden", ""])
 def test_no_name_leads_out_of_the_directory(directory: Path, name: str) -> None:
-    good = load_bundle(directory).manifest
-    entries = {key: facts.model_dump() for key, facts in good.files.items()}
-    edit_manifest(directory, files={**entries, name: {"sha256": "0" * 64, "bytes": 1}})
+    edit_manifest(directory, files={**_listed(directory), name: {"sha256": "0" * 64, "bytes": 1}})
 
     message = _fault(directory)
 

@@ -47,6 +47,17 @@ def test_a_bundle_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert sorted(_listing(tmp_path / "bundle")) == [MANIFEST, TIER0]
 
 
+def test_a_link_to_a_bundle_stays_a_link(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "bundle", BundleOptions(tier1=True))
+    (tmp_path / "current").symlink_to("bundle")
+
+    tiny_bundle(tmp_path / "current")
+
+    assert (tmp_path / "current").is_symlink()
+    assert sorted(_listing(tmp_path / "bundle")) == [MANIFEST, TIER0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "current"]
+
+
 def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
 

@@ -68,12 +68,14 @@ def test_a_bundle_that_changed_since_it_was_loaded_is_not_opened(tmp_path: Path)
     ("options", "says"),
     [
         (BundleOptions(ids_name="tokens"), "inputs: found scalars, tokens, expected ids, scalars"),
+        (BundleOptions(output_name="length"), "outputs: found length, expected log_quantiles"),
+        (BundleOptions(levels=5), r"log_quantiles: found tensor\(float\) \[5\], expected .*\[7\]"),
         (BundleOptions(scalars=3), r"scalars: found tensor\(float\) \[3\], expected"),
         (BundleOptions(bias=float("nan")), "first run: log_quantiles: found NaN or infinity"),
         (BundleOptions(descending=True), "first run: found .*expected ordered quantiles"),
         (BundleOptions(buckets=60_000), "first run: found .*out of data bounds"),
     ],
-    ids=["input name", "input shape", "NaN", "order", "short table"],
+    ids=["input name", "output name", "output shape", "input shape", "NaN", "order", "short table"],
 )
 def test_a_wrong_tier0_is_refused(tmp_path: Path, options: BundleOptions, says: str) -> None:
     bundle = tiny_bundle(tmp_path / "bundle", options)

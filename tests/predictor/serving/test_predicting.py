@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_core.prediction import LEVELS, PredictionSource
+from alise_predictor.artifact import ArtifactError
 from alise_predictor.features import SCALARS
-from alise_predictor.prediction import RawPrediction
+from alise_predictor.prediction import Embedding, RawPrediction
 from alise_predictor.request import PredictionRequest, cut, from_body, from_prompt
 from alise_predictor.serving import LengthPredictor, PredictorError
-from alise_predictor.serving.graph import Graph, float32, int64
+from alise_predictor.serving.graph import Feed, Graph, float32, int64
 from fakes.predictor_bundle import (
     EMBEDDING,
     HIGHEST,
@@ -228,11 +229,40 @@ def test_what_is_not_finite_is_no_prediction(predictor: LengthPredictor, value: 
         broken.predict(from_prompt("Write", "m"))
 
 
-def test_a_run_that_fails_is_our_error_and_quotes_nothing(tmp_path: Path) -> None:
-    bundle = tiny_bundle(tmp_path / "bundle")
-    specs = (int64("ids", None), float32("scalars", len(SCALARS)))
-    graph = Graph(bundle.directory / "tier0.onnx", specs, (float32("log_quantiles", len(LEVELS)),))
-    feed = {"ids": np.array([987_654_321]), "scalars": np.zeros(len(SCALARS), np.float32)}
+class _BrokenEncoder:
+    """Tier 1 whose encoding overflows while its quantiles do not."""
 
+    def read(self, prompt: bytes, scalars: object) -> tuple[list[float], Embedding]:
+        del prompt, scalars
+        return [1.0] * len(LEVELS), np.array([0.0, float("inf")], np.float32)
+
+
+def test_an_embedding_that_is_not_finite_is_no_prediction(predictor: LengthPredictor) -> None:
+    request = from_prompt("Write", "m")
+    first = predictor.predict(request)
+    broken = LengthPredictor(predictor.manifest, _Broken(3.0), _BrokenEncoder())  # type: ignore[arg-type]
+
+    with pytest.raises(PredictorError, match="embedding that is not finite"):
+        broken.refine(request, first)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Graph:
+    path = tiny_bundle(tmp_path / "bundle").directory / "tier0.onnx"
+    inputs = (int64("ids", None), float32("scalars", len(SCALARS)))
+    return Graph(path, inputs, (float32("log_quantiles", len(LEVELS)),))
+
+
+NO_NUMBERS = np.zeros(len(SCALARS), np.float32)
+
+
+def test_a_run_that_fails_is_our_error_and_quotes_nothing(graph: Graph) -> None:
     with pytest.raises(PredictorError, match=r"tier0.onnx: InvalidArgument while running$"):
-        graph.run(feed)
+        graph.run({"ids": np.array([987_654_321]), "scalars": NO_NUMBERS})
+
+
+def test_a_probe_finds_a_shape_that_the_graph_did_not_declare(graph: Graph) -> None:
+    feed: Feed = {"ids": np.zeros(1, np.int64), "scalars": NO_NUMBERS}
+
+    with pytest.raises(ArtifactError, match=r"log_quantiles: found shape \(7,\), expected shape"):
+        graph.probe(feed, (float32("log_quantiles", 5),))
