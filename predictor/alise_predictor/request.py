@@ -15,6 +15,9 @@ _TAIL_BYTES = 1_536
 _HEAD_BYTES = MAX_TEXT_BYTES - _TAIL_BYTES
 _MAX_MESSAGES = 64
 """Messages looked at from the end; older ones count as turns only."""
+# Tuples, not sets: what a client puts there need not be hashable.
+_SYSTEM_ROLES = ("system", "developer")
+_JSON_TYPES = ("json_object", "json_schema")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,7 @@ class _Reading:
                 continue
             role = message.get("role")
             content = message.get("content", message.get("output"))
-            if role in {"system", "developer"}:
+            if role in _SYSTEM_ROLES:
                 self.add_system(content)
             elif role == "user":
                 self.add_user(content)
@@ -183,10 +186,10 @@ def _limit(body: Mapping[str, object]) -> int | None:
 
 def _wants_json(body: Mapping[str, object]) -> bool:
     wanted = body.get("response_format")
-    if isinstance(wanted, dict) and wanted.get("type") in {"json_object", "json_schema"}:
+    if isinstance(wanted, dict) and wanted.get("type") in _JSON_TYPES:
         return True
     text = body.get("text")
     shape = text.get("format") if isinstance(text, dict) else None
-    if isinstance(shape, dict) and shape.get("type") in {"json_object", "json_schema"}:
+    if isinstance(shape, dict) and shape.get("type") in _JSON_TYPES:
         return True
     return bool(body.get("guided_json") or body.get("structured_outputs"))
