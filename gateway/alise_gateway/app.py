@@ -7,13 +7,15 @@ included; ``process.py`` puts a process around it.
 import asyncio
 import random
 import socket
+from functools import partial
 from importlib.metadata import version
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from alise_core.clock import Clock, MonotonicClock
+from alise_core.errors import ConfigError
 from alise_gateway.admin import AdminServer
 from alise_gateway.control.api import create_control_app
 from alise_gateway.discovery.prober import Prober
@@ -37,6 +39,10 @@ from alise_gateway.queueing.state import QueueLimits, QueueState
 from alise_gateway.settings import GatewaySettings, read_secret
 from alise_gateway.status import GatewayStatus
 from alise_gateway.verdicts import BackendVerdicts
+
+if TYPE_CHECKING:  # it is loaded only into gateways that predict
+    from alise_gateway.predict_endpoint import PredictEndpoint
+    from alise_gateway.predicting import Predicting
 
 _SWEEP_SECONDS = 0.25
 _GOODBYE_SECONDS = 3.0
@@ -65,6 +71,7 @@ class Gateway:
         self.registry = BackendRegistry(settings, self.clock)
         self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
         self.queue = self._build_queue()
+        self.predicting = self._build_predicting()
         self._authenticator = Authenticator(settings.identity, self.clock)
         self._prober = Prober(self.registry, settings.health, self.clock)
         self._tracing = open_tracing(
@@ -81,10 +88,11 @@ class Gateway:
             metrics=self.metrics,
             pools=self.pools,
             request_drain=self.drain_requested.set,
+            predicting=self.predicting,
         )
         control = create_control_app(self.status, admin=False)
         self._parts = self._build_parts()
-        self.pipeline = Pipeline(self._parts, control)
+        self.pipeline = Pipeline(self._parts, control, self._build_predict_endpoint())
         self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self.clock)
         self.status.attach(self.pipeline, self.listener)
         token_file = settings.admin_token_file
@@ -112,10 +120,12 @@ class Gateway:
         """
         self.metrics.bind_gauges(self.status.gauges)
         self._prober.on_probed = self.metrics.probed
-        self._authenticator.on_keys_read = self._on_keys_read
+        self._authenticator.on_keys_read = partial(self._on_read, ConfigSource.KEYS)
         self.registry.subscribe(self._on_registry_changed)
         self._on_registry_changed()
         await self._authenticator.start()
+        if self.predicting is not None:
+            await self.predicting.start()
         await self._prober.start()
         await self._prober.first_round()
         settings = self.settings
@@ -159,6 +169,8 @@ class Gateway:
         await self._authenticator.stop()
         for pool in self.pools.values():
             pool.abort()
+        if self.predicting is not None:
+            await self.predicting.stop()
         if self._access_log is not None:
             self._access_log.close()
         await asyncio.to_thread(self._tracing.close)
@@ -171,9 +183,9 @@ class Gateway:
         self._sweep_later()
         self.sweep()
 
-    def _on_keys_read(self, succeeded: bool) -> None:
+    def _on_read(self, source: ConfigSource, succeeded: bool) -> None:
         result = Success.SUCCESS if succeeded else Success.FAILURE
-        self.metrics.config_reloaded(ConfigSource.KEYS, result)
+        self.metrics.config_reloaded(source, result)
 
     def _on_registry_changed(self) -> None:
         """Keep pools and series in step with discovery, then let the queue look again."""
@@ -203,6 +215,27 @@ class Gateway:
         # Jitter spreads retries; nothing secret depends on it.
         return QueueController(state, self.clock, random.Random())  # noqa: S311
 
+    def _build_predicting(self) -> "Predicting | None":
+        settings = self.settings.predictor
+        if not settings.enabled:
+            return None
+        try:
+            from alise_gateway.predicting import Predicting  # noqa: PLC0415  loads ONNX Runtime
+        except ImportError as error:
+            raise ConfigError(
+                f"predictor.enabled needs {error.name}: install alise[gateway], "
+                "or set predictor.enabled: false"
+            ) from error
+        on_read = partial(self._on_read, ConfigSource.PREDICTOR)
+        return Predicting(settings, self.clock, self.metrics.predictions, on_read)
+
+    def _build_predict_endpoint(self) -> "PredictEndpoint | None":
+        if self.predicting is None:
+            return None
+        from alise_gateway.predict_endpoint import PredictEndpoint  # noqa: PLC0415  as above
+
+        return PredictEndpoint(self.predicting, self.registry)
+
     def _build_parts(self) -> ExchangeParts:
         return ExchangeParts(
             settings=self.settings,
@@ -216,6 +249,7 @@ class Gateway:
             retries=RetryBudget(self.settings.upstream, self.clock.now()),
             verdicts=BackendVerdicts(self.clock, self.metrics, self.queue),
             pools=self.pools,
+            predicting=self.predicting,
         )
 
     def _open_access_log(self, stream: BinaryIO | None) -> AccessLog | None:

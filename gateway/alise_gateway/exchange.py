@@ -8,12 +8,15 @@ an attempt is over, intake when the client goes or stalls.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TYPE_CHECKING
 
 from alise_core.clock import Clock
 from alise_core.errors import Evicted, Rejected, RequestError
 from alise_core.outcome import SPECS, Outcome
+from alise_core.prediction import LengthDistribution
 from alise_core.record import RequestRecord
 from alise_core.wire import headers as names
+from alise_core.wire.openai import Endpoint
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.request import HttpRequest, InferenceRequest, RawHeaders
@@ -36,6 +39,10 @@ from alise_gateway.request_ids import choose_ids
 from alise_gateway.routing import route
 from alise_gateway.settings import GatewaySettings
 from alise_gateway.verdicts import BackendVerdicts
+
+if TYPE_CHECKING:  # they are loaded only into gateways that predict
+    from alise_gateway.predict.predictor import PendingPrediction
+    from alise_gateway.predicting import Predicting
 
 _DROPPED = {
     Outcome.REJECTED_SATURATED: "The gateway's queue is full; please retry later.",
@@ -60,6 +67,8 @@ class ExchangeParts:
     retries: RetryBudget
     verdicts: BackendVerdicts
     pools: dict[Backend, UpstreamPool]
+    predicting: "Predicting | None" = None
+    """``None`` in a gateway that does not predict."""
     whole_chunks: WholeChunks = field(default_factory=WholeChunks)
     prefixes: dict[tuple[Backend, bytes], bytes] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=count)
@@ -90,6 +99,7 @@ class RequestExchange:
         "_last_result",
         "_on_done",
         "_parts",
+        "_pending",
         "_request",
         "_request_bytes",
         "_tenant",
@@ -122,6 +132,7 @@ class RequestExchange:
         self._fields: RawHeaders = []
         self._ticket: Ticket | None = None
         self._attempt: Attempt | None = None
+        self._pending: PendingPrediction | None = None
         self._attempts = 0
         self._backend: Backend | None = None
         self._enqueued: float | None = None
@@ -134,8 +145,12 @@ class RequestExchange:
         request = self._request
         if request is None or request.endpoint is None:
             return
+        # An embedding has no length.
+        predicts = (
+            self._parts.predicting is not None and request.endpoint is not Endpoint.EMBEDDINGS
+        )
         try:
-            inference = parse_request(request.endpoint, request.body)
+            inference = parse_request(request.endpoint, request.body, keep_content=predicts)
             self._inference = inference
             served = route(inference, self._tenant, self._parts.registry)
         except RequestError as error:
@@ -152,10 +167,16 @@ class RequestExchange:
         request.body = b""
         self._request = None
         parts = self._parts
+        if parts.predicting is not None and inference.content is not None:
+            self._pending = parts.predicting.begin(inference, served, self._tenant)
         self._enqueued = parts.clock.now()
         parts.retries.note_request()
-        self._ticket = Ticket(next(parts.numbers), served, self, self._enqueued)
-        parts.queue.submit(self._ticket)
+        ticket = self._ticket = Ticket(next(parts.numbers), served, self, self._enqueued)
+        if self._pending is not None:
+            ticket.prediction = self._pending.prediction.distribution
+        parts.queue.submit(ticket)
+        if self._pending is not None and ticket.waiting:
+            self._pending.refine(self._on_refined)
 
     def shut_down(self) -> None:
         """The drain time is over: end the request now."""
@@ -197,6 +218,8 @@ class RequestExchange:
         now = parts.clock.now()
         if self._dispatched is None:
             self._dispatched = now
+        if self._pending is not None:
+            self._pending.settle()
         parts.verdicts.dispatched(backend, ticket)
         last = self._last_result
         if last is not None and last.failure is not None and self._backend is not None:
@@ -235,11 +258,14 @@ class RequestExchange:
         """Response fields that say who answered and how long the request waited."""
         backend = b"" if self._backend is None else self._backend.name.encode()
         waited = (self._dispatched or 0.0) - (self._enqueued or 0.0)
-        return b"x-request-id: %b\r\nx-alise-backend: %b\r\nx-alise-queue-ms: %d\r\n" % (
+        fields = b"x-request-id: %b\r\nx-alise-backend: %b\r\nx-alise-queue-ms: %d\r\n" % (
             self._ids.shown,
             backend,
             waited * 1000,
         )
+        if self._pending is not None:
+            fields += b"x-alise-predicted-tokens: %d\r\n" % round(self._pending.prediction.median)
+        return fields
 
     def on_committed(self) -> None:
         """Nothing can be repeated now: let go of the body."""
@@ -297,6 +323,11 @@ class RequestExchange:
 
     # Inside
 
+    def _on_refined(self, prediction: LengthDistribution) -> None:
+        """More is known of a request that waits."""
+        if self._ticket is not None:
+            self._parts.queue.repredict(self._ticket, prediction)
+
     def _prefix(self, backend: Backend) -> bytes:
         prefixes = self._parts.prefixes
         key = (backend, self._head.path)
@@ -351,7 +382,11 @@ class RequestExchange:
         if self._done:
             return
         self._done = True
-        self._parts.recorder.finished(self._record(outcome, status), self._trace)
+        record = self._record(outcome, status)
+        self._parts.recorder.finished(record, self._trace)
+        if self._pending is not None and self._parts.predicting is not None:
+            self._pending.settle()
+            self._parts.predicting.finished(self._pending.prediction, record)
         if self._attempt is not None:
             self._attempt.let_go()
             self._attempt = None
@@ -362,6 +397,8 @@ class RequestExchange:
         inference = self._inference
         usage = NO_USAGE if attempt is None else attempt.usage
         streams = inference is not None and inference.stream
+        limit = None if inference is None else inference.max_tokens
+        output_tokens = usage.output_tokens
         return RequestRecord(
             request_id=self._ids.shown.decode(),
             tenant=self._tenant.id,
@@ -379,10 +416,14 @@ class RequestExchange:
             last_token=attempt.last_byte if attempt is not None else None,
             finished=self._parts.clock.now(),
             prompt_tokens=usage.prompt_tokens,
-            output_tokens=usage.output_tokens,
+            output_tokens=output_tokens,
             cached_tokens=usage.cached_tokens,
             request_bytes=self._request_bytes,
             response_bytes=0 if attempt is None else attempt.sent_bytes,
             traceparent=self._trace.traceparent,
             arrival_unix=self._arrival_unix,
+            predicted=None if self._pending is None else self._pending.prediction.recorded(),
+            output_capped=(
+                limit is not None and output_tokens is not None and output_tokens >= limit
+            ),
         )

@@ -2,7 +2,7 @@
 
 ::
 
-    intake -> identity -> parse -> queueing (placement) -> proxy -> measure
+    intake -> identity -> parse -> predict -> queueing (placement) -> proxy -> measure -> learn
 
 ``Pipeline`` lets requests in and knows those in progress; ``exchange.RequestExchange`` then owns
 one request until it has exactly one outcome. Everything runs on the event loop, in callbacks: an
@@ -11,6 +11,7 @@ or a timer of its own.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,7 +26,11 @@ from alise_gateway.intake.head import Head
 
 _OPEN_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
 _MODELS = b"/v1/models"
+_PREDICT = b"/v1/predict"
 _LOG = structlog.get_logger(__name__)
+
+if TYPE_CHECKING:  # it is loaded only into gateways that predict
+    from alise_gateway.predict_endpoint import PredictEndpoint
 
 
 class Pipeline:
@@ -34,11 +39,15 @@ class Pipeline:
     Args:
         parts: What every request needs.
         control: The control endpoints that the inference port serves too.
+        predictions: Answers ``/v1/predict``; ``None`` where nothing is predicted.
     """
 
-    def __init__(self, parts: ExchangeParts, control: AsgiApp) -> None:
+    def __init__(
+        self, parts: ExchangeParts, control: AsgiApp, predictions: "PredictEndpoint | None" = None
+    ) -> None:
         self._parts = parts
         self._control = control
+        self._predictions = predictions
         self._active: set[RequestExchange] = set()
         self._on_idle: Callable[[], None] | None = None
         self._draining = False
@@ -79,17 +88,10 @@ class Pipeline:
         if head.endpoint is None:
             if head.path in _OPEN_PATHS:
                 return Admission(head, ANONYMOUS, now)
-            if head.path != _MODELS and not head.path.startswith(_MODELS + b"/"):
-                raise InvalidRequest(
-                    "There is nothing at this path; see the OpenAI API for the paths under /v1/.",
-                    status=404,
-                    code="unknown_url",
-                )
+            self._check_control(head)
             return Admission(head, parts.authenticator.authenticate(head.headers), now)
         if head.method != b"POST":
-            raise InvalidRequest(
-                "This endpoint takes POST only.", status=405, code="method_not_allowed"
-            )
+            raise _post_only()
         if self._draining:
             raise Rejected(
                 "The gateway is shutting down; please retry.",
@@ -103,6 +105,9 @@ class Pipeline:
     ) -> Exchange | None:
         """Start a whole request."""
         if admission.head.endpoint is None:
+            if self._predictions is not None and request.path == _PREDICT:
+                self._predictions.answer(connection, request, admission.tenant)
+                return None
             return AsgiExchange(self._control, connection, request, admission.tenant)
         exchange = RequestExchange(self._parts, connection, request, admission, self._forget)
         self._active.add(exchange)
@@ -153,7 +158,24 @@ class Pipeline:
             trace,
         )
 
+    def _check_control(self, head: Head) -> None:
+        """Refuse what no control endpoint serves."""
+        if head.path == _PREDICT and self._predictions is not None:
+            if head.method != b"POST":
+                raise _post_only()
+            return
+        if head.path != _MODELS and not head.path.startswith(_MODELS + b"/"):
+            raise InvalidRequest(
+                "There is nothing at this path; see the OpenAI API for the paths under /v1/.",
+                status=404,
+                code="unknown_url",
+            )
+
     def _forget(self, exchange: RequestExchange) -> None:
         self._active.discard(exchange)
         if self._draining and not self._active and self._on_idle is not None:
             self._on_idle()
+
+
+def _post_only() -> InvalidRequest:
+    return InvalidRequest("This endpoint takes POST only.", status=405, code="method_not_allowed")

@@ -176,6 +176,41 @@ class ObservabilitySettings(_Group):
     """Distinct models or tenants in metrics; later ones are counted as ``other``."""
 
 
+class PredictorSettings(_Group):
+    """Predicting how long answers will be, and learning from how long they were."""
+
+    enabled: bool = True
+    """Off: nothing of the predictor is loaded, and requests are served without predictions."""
+    bundle_dir: Path | None = None
+    """A bundle of your own; the one that comes with ALISE without it. Replaced while serving when
+    its manifest changes."""
+    tier1: Literal["auto", "on", "off"] = "auto"
+    """The encoder that refines what waits: where the bundle has one, demanded, or never."""
+    deadline_seconds: PositiveSeconds = 0.02
+    """Tier 0 takes a thousandth of this. Where it does not, it is left alone for a while."""
+    refine_workers: int = Field(default=1, ge=1, le=16)
+    """Threads for tier 1, which takes some milliseconds of one core a request."""
+    refine_backlog: int = Field(default=256, ge=1, le=100_000)
+    """Waiting requests whose refinement is due; newer ones crowd out older ones."""
+    refine_deadline_seconds: PositiveSeconds = 2
+    """A refinement that is not done this long after it was asked for is given up."""
+    refine_cache_entries: int = Field(default=1_024, ge=0, le=1_000_000)
+    """Refinements remembered by a hash of their prompt; about 2 KB each."""
+    reload_seconds: PositiveSeconds = 10
+    """How often ``bundle_dir`` is looked at."""
+    learning: bool = True
+    """Learn from finished requests."""
+    learning_backlog: int = Field(default=4_096, ge=1, le=1_000_000)
+    """Finished requests not learned from yet; beyond it the oldest are not."""
+    max_keys: int = Field(default=512, ge=1, le=100_000)
+    """Pairs of tenant and model that are learned about; the one unused for longest goes first."""
+    max_learned_bytes: int = Field(default=32 * 1024 * 1024, ge=1_048_576)
+    """Memory for what is learned, all pairs together."""
+    snapshot_file: Path | None = None
+    """Where what is learned survives a restart; it does not without it."""
+    snapshot_seconds: PositiveSeconds = 300
+
+
 class GatewaySettings(BaseSettings):
     """Everything the gateway process is told at start."""
 
@@ -207,6 +242,7 @@ class GatewaySettings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     identity: IdentitySettings = IdentitySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
+    predictor: PredictorSettings = PredictorSettings()
 
     @field_validator("backends")
     @classmethod

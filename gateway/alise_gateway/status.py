@@ -2,9 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from alise_core.clock import Clock
-from alise_gateway.control.view import BackendStatus, ModelCard, QueueStatus, Readiness
+from alise_gateway.control.view import (
+    BackendStatus,
+    ModelCard,
+    PredictorStatus,
+    QueueStatus,
+    Readiness,
+)
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
 from alise_gateway.intake.listener import Listener
@@ -16,6 +23,9 @@ from alise_gateway.placement.picker import is_usable
 from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:  # it is loaded only into gateways that predict
+    from alise_gateway.predicting import Predicting
 
 
 class GatewayStatus:
@@ -31,6 +41,7 @@ class GatewayStatus:
         metrics: GatewayMetrics,
         pools: Mapping[Backend, UpstreamPool],
         request_drain: Callable[[], None],
+        predicting: "Predicting | None" = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -39,6 +50,7 @@ class GatewayStatus:
         self._metrics = metrics
         self._pools = pools
         self._request_drain = request_drain
+        self._predicting = predicting
         self._pipeline: Pipeline | None = None
         self._listener: Listener | None = None
 
@@ -99,6 +111,12 @@ class GatewayStatus:
             draining=self._draining,
         )
 
+    def predictor(self) -> PredictorStatus:
+        """The length predictor."""
+        if self._predicting is None:
+            return PredictorStatus(enabled=False)
+        return self._predicting.status()
+
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
         """One exposition."""
         return self._metrics.render(accept)
@@ -125,4 +143,5 @@ class GatewayStatus:
             waiting=self._queue.waiting,
             client_connections=0 if self._listener is None else self._listener.connections,
             draining=self._draining,
+            predictions=None if self._predicting is None else self._predicting.gauges(),
         )

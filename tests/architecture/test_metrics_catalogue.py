@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 
-from alise_gateway.measure.gauges import GaugeSnapshot, UpstreamConnections
+from alise_gateway.domain.prediction import LearnedFigures
+from alise_gateway.measure.gauges import GaugeSnapshot, PredictionSnapshot, UpstreamConnections
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.measure.timing import intervals_of
 from architecture.repository import ROOT
@@ -45,7 +46,11 @@ def families() -> list[Metric]:
     metrics = GatewayMetrics(registry, 10)
     metrics.add_backend("b")
     metrics.finished(a_record(), intervals_of(a_record()))
-    metrics.bind_gauges(lambda: GaugeSnapshot({"b": 1}, {"b": UpstreamConnections()}))
+    learned = LearnedFigures("team-a", "org/model", 900, 0.7, 0.8, 0.9, 0.1, None)
+    predictions = PredictionSnapshot({"tier0": True}, 0, 1, [learned])
+    metrics.bind_gauges(
+        lambda: GaugeSnapshot({"b": 1}, {"b": UpstreamConnections()}, predictions=predictions)
+    )
     return list(registry.collect())
 
 

@@ -1,8 +1,15 @@
 """A gateway as the control endpoints see it."""
 
-from alise_gateway.control.view import BackendStatus, ModelCard, QueueStatus, Readiness
+from alise_gateway.control.view import (
+    BackendStatus,
+    ModelCard,
+    PredictorStatus,
+    QueueStatus,
+    Readiness,
+)
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.breaker import BreakerState
+from alise_gateway.domain.prediction import LearnedFigures
 
 
 class FakeControlView:
@@ -59,6 +66,11 @@ class FakeControlView:
         return QueueStatus(
             waiting=2, max_waiting=100, in_flight=3, oldest_wait_seconds=1.5, draining=self.draining
         )
+
+    def predictor(self) -> PredictorStatus:
+        self._maybe_fail()
+        figures = LearnedFigures("team-a", "small", 700, 0.71, 0.8, 0.9, None, None)
+        return PredictorStatus(True, "tiny", "1", ("tier0",), learned_pairs=1, learned=(figures,))
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
         self._maybe_fail()

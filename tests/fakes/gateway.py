@@ -179,13 +179,13 @@ def _settings(backends: tuple[str, ...], overrides: dict[str, Any]) -> GatewaySe
             "probe_interval_seconds": _NEVER_SECONDS,
             "models_interval_seconds": _NEVER_SECONDS,
         },
+        # Only tests of predictions pay for loading a bundle.
+        "predictor": {"enabled": False},
     }
     values: dict[str, Any] = {"port": 0, "backends": [{"url": url} for url in backends]}
     for name, value in overrides.items():
         values[name] = value if name != "health" else groups["health"] | value
-    return GatewaySettings(
-        **({"identity": groups["identity"], "health": groups["health"]} | values)
-    )
+    return GatewaySettings(**(groups | values))
 
 
 @contextlib.contextmanager

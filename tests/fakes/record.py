@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from alise_core.outcome import Outcome
-from alise_core.record import RequestRecord
+from alise_core.prediction import PredictionSource
+from alise_core.record import PredictedLength, RequestRecord
 from alise_core.wire.openai import Endpoint
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -32,6 +33,7 @@ _COMPLETED = RequestRecord(
     response_bytes=4_096,
     traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
     arrival_unix=1_750_000_000.5,
+    predicted=PredictedLength(PredictionSource.TIER0, p10=2.0, p50=7.0, p90=40.25, mean=12.5),
 )
 """Streamed, completed; every mark falls on a binary fraction, so that sums are exact."""
 
@@ -56,6 +58,7 @@ def a_refusal(**fields: Any) -> RequestRecord:
         prompt_tokens=None,
         output_tokens=None,
         cached_tokens=None,
+        predicted=None,
         finished=100.125,
     )
     return replace(refused, **fields)

@@ -23,6 +23,7 @@ from alise_gateway.control.schemas import (
     Health,
     ModelList,
     ModelObject,
+    PredictorObject,
     QueueObject,
     ReadinessReply,
 )
@@ -155,6 +156,11 @@ def _add_admin(app: FastAPI, view: ControlView, token: str | None) -> None:
     async def queue() -> QueueObject:
         """The queue."""
         return QueueObject.of(view.queue())
+
+    @app.get("/alise/predictor", tags=["admin"], dependencies=guard, responses=responses)
+    async def predictor() -> PredictorObject:
+        """The length predictor, and how right it is."""
+        return PredictorObject.of(view.predictor())
 
     @app.post(
         "/alise/drain", status_code=202, tags=["admin"], dependencies=guard, responses=responses

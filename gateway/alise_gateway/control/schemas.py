@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alise_gateway.control.view import BackendStatus, ModelCard, QueueStatus
+from alise_gateway.control.view import BackendStatus, ModelCard, PredictorStatus, QueueStatus
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.breaker import BreakerState
 
@@ -99,6 +99,39 @@ class QueueObject(_Document):
 
     @classmethod
     def of(cls, status: QueueStatus) -> "QueueObject":
+        """The wire form of ``status``."""
+        return cls.model_validate(status)
+
+
+class LearnedObject(_Document):
+    """What is known of the predictions of one tenant's requests to one model."""
+
+    tenant: str
+    model: str
+    answers: int
+    concordance: float | None = Field(description="Share of recent pairs predicted in order.")
+    coverage_p80: float | None = Field(description="Share of recent answers in p10..p90.")
+    coverage_p90: float | None = Field(description="Share of recent answers up to p90.")
+    drift: float | None = Field(description="Population stability index of recent lengths.")
+    fallback: str | None = Field(description="Why the model is not trusted here.")
+
+
+class PredictorObject(_Document):
+    """The length predictor."""
+
+    enabled: bool
+    name: str | None
+    version: str | None
+    tiers: list[str]
+    error: str | None = Field(description="Why the bundle looked at last is not in use.")
+    learned_pairs: int
+    learned_bytes: int
+    learning_backlog: int
+    refinement_backlog: int
+    learned: list[LearnedObject]
+
+    @classmethod
+    def of(cls, status: PredictorStatus) -> "PredictorObject":
         """The wire form of ``status``."""
         return cls.model_validate(status)
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.breaker import BreakerState
+from alise_gateway.domain.prediction import LearnedFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,35 @@ class QueueStatus:
     draining: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PredictorStatus:
+    """The length predictor, right now.
+
+    Attributes:
+        enabled: Requests are predicted.
+        name: Of the bundle; ``None`` where none could be loaded.
+        version: Of the bundle.
+        tiers: The bundle's tiers that are in use.
+        error: Why the bundle that was looked at last is not in use.
+        learned_pairs: Pairs of tenant and model that something was learned about.
+        learned_bytes: Memory of it.
+        learning_backlog: Finished answers not learned from yet.
+        refinement_backlog: Waiting requests whose refinement is due.
+        learned: Figures of the pairs used last.
+    """
+
+    enabled: bool
+    name: str | None = None
+    version: str | None = None
+    tiers: tuple[str, ...] = ()
+    error: str | None = None
+    learned_pairs: int = 0
+    learned_bytes: int = 0
+    learning_backlog: int = 0
+    refinement_backlog: int = 0
+    learned: tuple[LearnedFigures, ...] = ()
+
+
 class ControlView(Protocol):
     """The gateway as its control endpoints see it; every call is quick and runs on the loop."""
 
@@ -100,6 +130,10 @@ class ControlView(Protocol):
 
     def queue(self) -> QueueStatus:
         """The queue."""
+        ...
+
+    def predictor(self) -> PredictorStatus:
+        """The length predictor."""
         ...
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:

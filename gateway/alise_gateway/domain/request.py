@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from alise_core.units import ModelName, TenantId
 from alise_core.wire.openai import Endpoint
+from alise_gateway.domain.content import ContentFields
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Header fields in arrival order; names in lower case."""
@@ -70,3 +71,5 @@ class InferenceRequest:
     withheld from it."""
     client_priority: bool = False
     """The body carries vLLM's ``priority`` field."""
+    content: ContentFields | None = None
+    """Where its texts are; let go of as soon as a prediction is made, because it holds the body."""

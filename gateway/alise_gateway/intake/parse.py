@@ -10,6 +10,7 @@ import msgspec
 from alise_core.errors import InvalidRequest
 from alise_core.units import ModelName
 from alise_core.wire.openai import Endpoint
+from alise_gateway.domain.content import ABSENT, ContentFields
 from alise_gateway.domain.request import InferenceRequest
 
 _MAX_TOKENS_LIMIT = 2**31 - 1
@@ -21,30 +22,34 @@ _STREAMS_USAGE = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS})
 """Endpoints whose streams state usage only on request; the others always do."""
 
 
-_NULL = msgspec.Raw(b"null")
-"""A field that is absent. ``Raw`` stands alone: in a union with None, msgspec takes only null."""
-
-
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(ContentFields):
     model: str | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | msgspec.UnsetType | None = msgspec.UNSET
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
-    priority: msgspec.Raw = _NULL
+    priority: msgspec.Raw = ABSENT
 
 
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def parse_request(endpoint: Endpoint, body: bytes) -> InferenceRequest:
+def parse_request(
+    endpoint: Endpoint, body: bytes, *, keep_content: bool = False
+) -> InferenceRequest:
     """Read a body.
+
+    Args:
+        endpoint: Where it was sent to.
+        body: The bytes, whole.
+        keep_content: Also say where its texts are, for whoever predicts from them. They are
+            found while the rest is read, at no cost of their own, and not decoded.
 
     Raises:
         InvalidRequest: It is not UTF-8, not JSON, not an object, or a field is wrong; the error
@@ -75,6 +80,7 @@ def parse_request(endpoint: Endpoint, body: bytes) -> InferenceRequest:
         body=body,
         injects_usage=injects_usage,
         client_priority=bytes(fields.priority) != b"null",
+        content=fields if keep_content else None,
     )
 
 

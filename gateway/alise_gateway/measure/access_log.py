@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, Protocol
 import msgspec
 
 from alise_core.clock import Clock
-from alise_core.record import RequestRecord
+from alise_core.record import PredictedLength, RequestRecord
 from alise_gateway.measure.labels import clean
 
 _FLUSH_SECONDS: Final = 0.1
@@ -52,6 +52,11 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None
+    output_capped: bool
+    predicted_p50: float | None
+    predicted_p90: float | None
+    predicted_mean: float | None
+    prediction_source: str | None
     request_bytes: int
     response_bytes: int
     trace_id: str | None
@@ -187,10 +192,20 @@ def _line(record: RequestRecord) -> _Line:
         record.prompt_tokens,
         record.output_tokens,
         record.cached_tokens,
+        record.output_capped,
+        *_predicted(record.predicted),
         record.request_bytes,
         record.response_bytes,
         traceparent[_TRACE_ID] if traceparent else None,
     )
+
+
+def _predicted(
+    known: PredictedLength | None,
+) -> tuple[float | None, float | None, float | None, str | None]:
+    if known is None:
+        return None, None, None, None
+    return round(known.p50, 1), round(known.p90, 1), round(known.mean, 1), known.source
 
 
 def _since(arrival: float, mark: float | None) -> float | None:

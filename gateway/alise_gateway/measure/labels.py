@@ -39,6 +39,7 @@ class ConfigSource(StrEnum):
     KEYS = "keys"
     JWKS = "jwks"
     BACKENDS = "backends"
+    PREDICTOR = "predictor"
 
 
 class Success(StrEnum):
@@ -46,6 +47,15 @@ class Success(StrEnum):
 
     SUCCESS = "success"
     FAILURE = "failure"
+
+
+class Place(StrEnum):
+    """Where an answer's length fell in what was predicted; 10, 40, 40 and 10 % are right."""
+
+    TO_P10 = "to_p10"
+    TO_P50 = "to_p50"
+    TO_P90 = "to_p90"
+    ABOVE = "above"
 
 
 _PROBED: Final = {

@@ -26,6 +26,7 @@ from alise_gateway.measure.labels import (
     ConfigSource,
     Success,
 )
+from alise_gateway.measure.predictions import PredictionMetrics
 from alise_gateway.measure.series import Counters, Histograms
 from alise_gateway.measure.timing import Intervals
 
@@ -207,14 +208,15 @@ class GatewayMetrics:
     def __init__(self, registry: CollectorRegistry, max_label_values: int) -> None:
         self._registry = registry
         self._families = _Families(registry)
-        self._gauges = Gauges()
-        registry.register(self._gauges)
-        ProcessCollector(registry=registry)
         self._models = CappedLabel(max_label_values)
         self._tenants = CappedLabel(max_label_values)
+        self._gauges = Gauges(self._models, self._tenants)
+        registry.register(self._gauges)
+        ProcessCollector(registry=registry)
         self._max_pairs = max_label_values * _PAIRS_PER_VALUE
         self._pairs: set[tuple[str, str]] = set()
         self._series: dict[tuple[Endpoint | None, str, str, Outcome], _RequestSeries] = {}
+        self.predictions = PredictionMetrics(registry)
         self._start_at_zero()
 
     def finished(self, record: RequestRecord, intervals: Intervals) -> None:
@@ -228,6 +230,12 @@ class GatewayMetrics:
         if series is None:
             series = self._first_of_its_kind(key)
         series.add(record, intervals)
+        tokens = record.output_tokens
+        completed = record.outcome is Outcome.COMPLETED
+        if completed and record.predicted is not None and tokens is not None:
+            self.predictions.answered(
+                model, record.predicted, min(tokens, _ABSURD_TOKENS), record.output_capped
+            )
 
     def retried(self, backend: str, reason: FailureKind) -> None:
         """An attempt on ``backend`` failed and the request is tried again."""

@@ -32,6 +32,7 @@ _NEVER_RETURNED = names.HOP_BY_HOP | {
     names.REQUEST_ID,
     names.BACKEND,
     names.QUEUE_MS,
+    names.PREDICTED_TOKENS,
     names.DROPPED_REASON,
     b"server",
 }

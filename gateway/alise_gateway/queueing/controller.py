@@ -10,6 +10,7 @@ import random
 from collections import deque
 
 from alise_core.clock import Clock
+from alise_core.prediction import LengthDistribution
 from alise_gateway.queueing.events import (
     Arrived,
     BackendsChanged,
@@ -18,6 +19,7 @@ from alise_gateway.queueing.events import (
     Effect,
     Event,
     Finished,
+    Repredicted,
     Returned,
     ShutDown,
     Ticked,
@@ -69,6 +71,10 @@ class QueueController:
     def finish(self, ticket: Ticket) -> None:
         """A dispatched request that is over."""
         self._post(Finished(ticket))
+
+    def repredict(self, ticket: Ticket, prediction: LengthDistribution) -> None:
+        """More is known of a request that may still be waiting."""
+        self._post(Repredicted(ticket, prediction))
 
     def backends_changed(self) -> None:
         """Discovery has news."""

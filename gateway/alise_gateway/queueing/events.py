@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from alise_core.outcome import Outcome
+from alise_core.prediction import LengthDistribution
 from alise_gateway.domain.backend import Backend
 
 
@@ -32,6 +33,7 @@ class Ticket:
         backend: Where it is in flight.
         is_trial: It is the one request that a half-open breaker lets through.
         waiting: It stands in an ordering.
+        prediction: How long its answer will probably be, where that is known.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Ticket:
     backend: Backend | None = None
     is_trial: bool = False
     waiting: bool = False
+    prediction: LengthDistribution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,14 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Repredicted:
+    """More is known of how long the answer to a waiting request will be."""
+
+    ticket: Ticket
+    prediction: LengthDistribution
+
+
+@dataclass(frozen=True, slots=True)
 class BackendsChanged:
     """A backend appeared, vanished, recovered, failed or changed its models."""
 
@@ -87,7 +98,9 @@ class ShutDown:
     """Nobody who still waits will be served."""
 
 
-Event = Arrived | Returned | Cancelled | Finished | BackendsChanged | Ticked | ShutDown
+Event = (
+    Arrived | Returned | Cancelled | Finished | Repredicted | BackendsChanged | Ticked | ShutDown
+)
 
 
 @dataclass(frozen=True, slots=True)

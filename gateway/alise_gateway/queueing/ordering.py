@@ -26,6 +26,10 @@ class Ordering(Protocol):
         """A request leaves; raises KeyError where it is not waiting."""
         ...
 
+    def repredicted(self, ticket: Ticket) -> None:
+        """A waiting request's prediction was replaced; where ranks depend on it, it moves."""
+        ...
+
     def expired(self, before: float) -> list[Ticket]:
         """Requests enqueued before ``before`` (monotonic seconds)."""
         ...
@@ -55,6 +59,9 @@ class Fcfs:
     def remove(self, ticket: Ticket) -> None:
         """Leave, from anywhere."""
         del self._waiting[ticket.number]
+
+    def repredicted(self, ticket: Ticket) -> None:
+        """Who came first stays first, however long the answer."""
 
     def expired(self, before: float) -> list[Ticket]:
         """Those who have waited too long; they need not stand at the front."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from alise_core.outcome import Outcome
+from alise_core.prediction import LengthDistribution
 from alise_gateway.domain.backend import Backend, Placed
 from alise_gateway.queueing.events import (
     Arrived,
@@ -25,6 +26,7 @@ from alise_gateway.queueing.events import (
     Effect,
     Event,
     Finished,
+    Repredicted,
     Returned,
     ShutDown,
     Ticked,
@@ -106,13 +108,9 @@ class QueueState:
                 return self._come_back(ticket, now)
             case Cancelled(ticket):
                 return self._cancel(ticket, now)
-            case BackendsChanged():
-                return self._pump(now)
-            case Ticked():
-                return self._expire(now) + self._pump(now) if self._waiting else []
-            case ShutDown():
-                return self._drop_all()
-        assert_never(event)
+            case Repredicted(ticket, prediction):
+                return self._rank_again(ticket, prediction)
+        return self._handle_common(event, now)
 
     def check(self) -> None:
         """Raise AssertionError unless the structures agree; for tests."""
@@ -128,6 +126,19 @@ class QueueState:
             load[ticket.backend] = load.get(ticket.backend, 0) + 1
         for backend, count in load.items():
             _require(backend.in_flight == count, "in-flight counts agree")
+
+    def _handle_common(
+        self, event: BackendsChanged | Ticked | ShutDown, now: float
+    ) -> list[Effect]:
+        """Events that concern everybody who waits."""
+        match event:
+            case BackendsChanged():
+                return self._pump(now)
+            case Ticked():
+                return self._expire(now) + self._pump(now) if self._waiting else []
+            case ShutDown():
+                return self._drop_all()
+        assert_never(event)
 
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
         ordering = self._orderings.get(ticket.model)
@@ -173,6 +184,13 @@ class QueueState:
                 ticket.backend.breaker.abandoned(was_trial=ticket.is_trial)
             self._leave_backend(ticket)
             return self._pump(now) if self._waiting else []
+        return []
+
+    def _rank_again(self, ticket: Ticket, prediction: LengthDistribution) -> list[Effect]:
+        """Order alone makes no room: nobody is dispatched for it."""
+        if ticket.waiting:
+            ticket.prediction = prediction
+            self._orderings[ticket.model].repredicted(ticket)
         return []
 
     def _pump(self, now: float) -> list[Effect]:

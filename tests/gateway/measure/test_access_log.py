@@ -117,6 +117,11 @@ def test_a_line_tells_the_whole_request(memory: BytesIO) -> None:
             "prompt_tokens": 512,
             "output_tokens": 5,
             "cached_tokens": 256,
+            "output_capped": False,
+            "predicted_p50": 7.0,
+            "predicted_p90": 40.2,
+            "predicted_mean": 12.5,
+            "prediction_source": "tier0",
             "request_bytes": 2048,
             "response_bytes": 4096,
             "trace_id": TRACE_ID,
@@ -132,7 +137,8 @@ def test_what_never_happened_is_null(memory: BytesIO) -> None:
     unknown = {key for key, value in line.items() if value is None}
     marks = {"enqueued_s", "dispatched_s", "first_token_s", "last_token_s"}
     tokens = {"prompt_tokens", "output_tokens", "cached_tokens"}
-    assert unknown == marks | tokens | {"backend", "endpoint", "trace_id"}
+    predicted = {"predicted_p50", "predicted_p90", "predicted_mean", "prediction_source"}
+    assert unknown == marks | tokens | predicted | {"backend", "endpoint", "trace_id"}
 
 
 @given(st.text(st.characters(exclude_categories=[])), st.text(st.characters(exclude_categories=[])))
