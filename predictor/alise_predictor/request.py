@@ -147,12 +147,21 @@ class _Reading:
             content = message.get("content", message.get("output"))
             if role in _SYSTEM_ROLES:
                 self.add_system(content)
-            elif role == "user":
+            elif role == "user" and not _is_tool_result(content):
                 self.add_user(content)
             else:
                 self.total_bytes += len(_text(content))
                 self.turns += role == "assistant"
-                self.after_tool = role == "tool" or message.get("type") == "function_call_output"
+                self.after_tool = (
+                    role in ("tool", "user") or message.get("type") == "function_call_output"
+                )
+
+
+def _is_tool_result(content: object) -> bool:
+    """Anthropic's shape: what a tool returned comes as a user message of such blocks."""
+    return isinstance(content, list) and any(
+        isinstance(part, dict) and part.get("type") == "tool_result" for part in content
+    )
 
 
 def _text(content: object) -> bytes:

@@ -215,3 +215,8 @@ def test_the_schema_hash_is_the_same_in_another_process() -> None:
     ).stdout
 
     assert printed.strip() == schema_hash()
+
+
+def test_the_schema_is_that_of_the_shipped_models() -> None:
+    """Whoever changes a feature has to train again; this says so before a bundle is refused."""
+    assert schema_hash() == "785a2d0eeb6f05de4c7f1e6d6fc05cd9db634a0b11126ebea615a893acc9ac37"

@@ -287,3 +287,18 @@ def test_what_fits_is_not_cut(excess: int) -> None:
 
 def test_the_smallest_excess_is_cut_to_the_bound() -> None:
     assert len(cut(b"x" * (MAX_TEXT_BYTES + 1))) == MAX_TEXT_BYTES
+
+
+def test_a_tools_result_in_anthropics_shape_is_not_the_question() -> None:
+    body = {
+        "messages": [
+            {"role": "user", "content": "What is the weather in Oslo?"},
+            {"role": "assistant", "content": [{"type": "tool_use", "name": "weather"}]},
+            {"role": "user", "content": [{"type": "tool_result", "content": "rain"}]},
+        ]
+    }
+
+    request = from_body(body, "m")
+
+    assert request.prompt == b"What is the weather in Oslo?"
+    assert request.after_tool

