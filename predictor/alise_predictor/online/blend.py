@@ -12,7 +12,7 @@ import numpy as np
 from alise_predictor.online.state import Array, State, take
 
 KEEP = 1.0 - 1.0 / 500
-DOUBT = 1.0
+DOUBT = 0.2
 """Squared log units of contribution that have to be outweighed before a head counts in full."""
 
 MOST_RESIDUAL = 1.5

@@ -18,7 +18,7 @@ from alise_predictor.online.state import Array, State, StateError, take
 
 WINDOW = 500
 FULL_FROM_ANSWERS = 200
-PSEUDO_ANSWERS = 30.0
+PSEUDO_ANSWERS = 10.0
 """Answers' worth of belief in the model's own quantiles while there are few."""
 
 STEP = 0.004

@@ -6,63 +6,30 @@ large-scale linear SVM", 2008) over a bounded window of answers: the weights are
 contribution with it. Bounding alpha is Huber's loss, and bounds what one answer can do.
 """
 
-from collections import deque
+from array import array
 from collections.abc import Mapping
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from alise_predictor.online.sparse import (
-    BUCKETS,
-    FACT_BUCKETS,
-    FACT_VALUE,
-    MOST_FACTS,
-    MOST_FEATURES,
-    SparseRequest,
-)
+from alise_predictor.online.answer_window import AnswerWindow, Dense
+from alise_predictor.online.sparse import BUCKETS, FACT_BUCKETS, FACT_VALUE, SparseRequest
 from alise_predictor.online.standard import Standardiser
-from alise_predictor.online.state import Array, State, StateError, nested, take, within
-
-WINDOW = 1_500
-"""Answers learned from; more are not worth their memory and would follow drift later."""
+from alise_predictor.online.state import Array, State, nested, take, within
 
 RIDGE = 0.5
 MOST_RESIDUAL = 1.0
 """Beyond this (log units) a residual counts as this."""
 
-REPLAYS = 8
+REPLAYS = 16
 """Answers of the window whose coefficient is brought up to date with each new one."""
 
 LEAST_STEP = 1e-3
 """A coefficient that would change by less stays as it is; most do once they have settled."""
 
-Dense = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float32]
 Line = tuple[float, float]
 """Offset and slope of the calibration whose residual is learned."""
-
-
-class _Answer:
-    """One answer in the window."""
-
-    __slots__ = ("alpha", "base", "norm", "numbers", "observed", "request", "standard")
-
-    def __init__(
-        self, request: SparseRequest, numbers: Dense, base: float, observed: float
-    ) -> None:
-        self.request = request
-        self.numbers = numbers
-        self.base = base
-        self.observed = observed
-        self.alpha = 0.0
-        self.standard = numbers
-        self.norm = 1.0
-
-    def use(self, standard: Dense, norm: float) -> None:
-        """Take the dense features on a new scale; ``norm`` is the square of the whole vector's."""
-        self.standard = standard
-        self.norm = norm
 
 
 class FeatureHead:
@@ -75,31 +42,22 @@ class FeatureHead:
         numbers: How many dense features a request has.
     """
 
-    __slots__ = (
-        "_answers", "_dense", "_facts", "_next", "_numbers", "_scale", "_stored", "_weights",
-    )  # fmt: skip
+    __slots__ = ("_answers", "_dense", "_facts", "_next", "_scale", "_weights")
 
     def __init__(self, numbers: int) -> None:
-        self._numbers = numbers
         self._weights: Weights | None = None
         self._dense: Dense = np.zeros(numbers, np.float32)
-        self._facts = [0.0] * FACT_BUCKETS
+        self._facts = array("d")
         self._scale = Standardiser(numbers)
-        self._answers: deque[_Answer] = deque()
+        self._answers = AnswerWindow(numbers)
         self._next = 0
-        self._stored = 0
 
     @property
     def size_bytes(self) -> int:
         """Estimate of the memory held."""
         if self._weights is None:
             return 0
-        return (
-            self._weights.nbytes
-            + 32 * FACT_BUCKETS
-            + 2 * self._stored
-            + len(self._answers) * _ANSWER_BYTES
-        )
+        return self._weights.nbytes + 8 * FACT_BUCKETS + self._answers.size_bytes
 
     def predict(self, request: SparseRequest, numbers: Dense) -> float:
         """Residual in log units; 0 before anything was learned."""
@@ -121,39 +79,33 @@ class FeatureHead:
         """
         if self._weights is None:
             self._weights = np.zeros(BUCKETS, np.float32)
+            self._facts = array("d", bytes(8 * FACT_BUCKETS))
         weights, answers = self._weights, self._answers
-        if len(answers) == WINDOW:
-            oldest = answers.popleft()
-            self._stored -= len(oldest.request.buckets)
-            self._add(weights, oldest, -oldest.alpha)
+        oldest = answers.oldest
+        if oldest is not None:
+            self._add(weights, oldest, -answers.alpha[oldest])
+            answers.alpha[oldest] = 0.0
         if self._scale.update(numbers):
-            self._dense = self._rescale()
-        answer = _Answer(request, numbers, base, observed)
-        standard = self._scale.apply(numbers)
-        answer.use(standard, request.norm + float(standard @ standard))
-        answers.append(answer)
-        self._stored += len(request.buckets)
-        self._ascend(weights, answer, line)
-        for earlier in self._to_replay():
-            self._ascend(weights, earlier, line)
+            self._dense = answers.rescale(self._scale)
+        place = answers.add(request, numbers, self._scale.apply(numbers), base, observed)
+        self._ascend(weights, place, line)
+        size = len(answers)
+        for _ in range(min(REPLAYS, size - 1)):
+            self._next = (self._next + 1) % size
+            self._ascend(weights, self._next, line)
 
     def state(self) -> State:
         """For a snapshot."""
         if self._weights is None:
             return {}
-        answers = self._answers
         found: State = {
             "weights": self._weights.copy(),
+            "facts": np.array(self._facts),
             "dense": self._dense.copy(),
             "next": np.array([self._next], np.int64),
-            "sizes": np.array([len(a.request.buckets) for a in answers], np.int64),
-            "buckets": np.concatenate([a.request.buckets for a in answers]),
-            "facts": _padded([a.request.facts for a in answers]),
-            "fact_weights": np.array(self._facts),
-            "numbers": np.stack([a.numbers for a in answers]),
-            "answers": np.array([(a.base, a.observed, a.alpha) for a in answers]),
         }
-        return found | nested("scale", self._scale.state())
+        found |= nested("scale", self._scale.state())
+        return found | nested("answers", self._answers.state())
 
     def load(self, state: Mapping[str, Array]) -> None:
         """From a snapshot.
@@ -163,52 +115,14 @@ class FeatureHead:
         """
         if not state:
             return
-        sizes = take(state, "sizes", np.int64, None)
-        count = len(sizes)
-        if not 0 < count <= WINDOW or sizes.min() < 1 or sizes.max() > MOST_FEATURES:
-            raise StateError("sizes out of range")
-        buckets = take(state, "buckets", np.uint16, int(sizes.sum()))
-        if int(buckets.max()) >= BUCKETS:
-            raise StateError("buckets out of range")
-        numbers = take(state, "numbers", np.float32, count, self._numbers)
-        answers = take(state, "answers", np.float64, count, 3)
-        self._weights = take(state, "weights", np.float32, BUCKETS)
-        self._dense = take(state, "dense", np.float32, self._numbers)
-        self._next = int(take(state, "next", np.int64, 1)[0]) % count
         self._scale.load(within("scale", state))
-        self._stored = len(buckets)
-        facts = take(state, "facts", np.int64, count, MOST_FACTS)
-        if int(facts.max()) >= FACT_BUCKETS:
-            raise StateError("facts out of range")
-        self._facts = take(state, "fact_weights", np.float64, FACT_BUCKETS).tolist()
-        parts = np.split(buckets, np.cumsum(sizes)[:-1])
-        for part, own, row, (base, observed, alpha) in zip(
-            parts, facts.tolist(), numbers, answers, strict=True
-        ):
-            request = SparseRequest.of(part, tuple(fact for fact in own if fact >= 0))
-            answer = _Answer(request, row, float(base), float(observed))
-            answer.alpha = float(alpha)
-            self._answers.append(answer)
-        self._rescale()
-
-    def _to_replay(self) -> list[_Answer]:
-        """The next few of the window, round and round."""
-        earlier = len(self._answers) - 1
-        count = min(REPLAYS, earlier)
-        start = self._next if self._next + count <= earlier else 0
-        self._next = start + count
-        return list(islice(self._answers, start, start + count))
-
-    def _rescale(self) -> Dense:
-        """Put the window on the scale in use; gives the dense weights that follow from it."""
-        if not self._answers:
-            return np.zeros(self._numbers, np.float32)
-        scaled = self._scale.apply(np.stack([answer.numbers for answer in self._answers]))
-        squares = np.einsum("ij,ij->i", scaled, scaled).tolist()
-        for answer, row, square in zip(self._answers, scaled, squares, strict=True):
-            answer.use(row, answer.request.norm + square)
-        alphas = np.array([answer.alpha for answer in self._answers], np.float32)
-        return np.asarray(alphas @ scaled, np.float32)
+        self._answers.load(within("answers", state))
+        self._answers.rescale(self._scale)
+        facts = take(state, "facts", np.float64, FACT_BUCKETS)
+        self._facts = array("d", facts.tolist())
+        self._dense = take(state, "dense", np.float32, len(self._dense))
+        self._next = int(take(state, "next", np.int64, 1)[0]) % len(self._answers)
+        self._weights = take(state, "weights", np.float32, BUCKETS)
 
     def _said(self, weights: Weights, request: SparseRequest, standard: Dense) -> float:
         said = float(weights[request.buckets].sum()) * request.value
@@ -216,28 +130,25 @@ class FeatureHead:
             said += self._facts[fact] * FACT_VALUE
         return said + float(self._dense @ standard)
 
-    def _ascend(self, weights: Weights, answer: _Answer, line: Line) -> None:
+    def _ascend(self, weights: Weights, place: int, line: Line) -> None:
         """Solve for one answer's coefficient with all others held."""
-        said = self._said(weights, answer.request, answer.standard)
-        residual = answer.observed - line[0] - line[1] * answer.base - said
-        step = (residual - RIDGE * answer.alpha) / (answer.norm + RIDGE)
-        alpha = min(max(answer.alpha + step, -_MOST_ALPHA), _MOST_ALPHA)
-        if abs(alpha - answer.alpha) >= LEAST_STEP:
-            self._add(weights, answer, alpha - answer.alpha)
-            answer.alpha = alpha
+        answers = self._answers
+        said = self._said(weights, answers.requests[place], answers.standard[place])
+        residual = answers.observed[place] - line[0] - line[1] * answers.base[place] - said
+        before = answers.alpha[place]
+        alpha = before + (residual - RIDGE * before) / (answers.norm[place] + RIDGE)
+        alpha = min(max(alpha, -_MOST_ALPHA), _MOST_ALPHA)
+        if abs(alpha - before) >= LEAST_STEP:
+            self._add(weights, place, alpha - before)
+            answers.alpha[place] = alpha
 
-    def _add(self, weights: Weights, answer: _Answer, amount: float) -> None:
+    def _add(self, weights: Weights, place: int, amount: float) -> None:
+        request = self._answers.requests[place]
         # Buckets of a request are distinct: indexed addition reaches each once.
-        weights[answer.request.buckets] += amount * answer.request.value
-        self._dense += np.float32(amount) * answer.standard
-        for fact in answer.request.facts:
+        weights[request.buckets] += amount * request.value
+        self._dense += np.float32(amount) * self._answers.standard[place]
+        for fact in request.facts:
             self._facts[fact] += amount * FACT_VALUE
 
 
-def _padded(rows: list[tuple[int, ...]]) -> Array:
-    return np.array([(*row, *[-1] * (MOST_FACTS - len(row))) for row in rows], np.int64)
-
-
 _MOST_ALPHA = MOST_RESIDUAL / RIDGE
-_ANSWER_BYTES = 700
-"""Of an answer's Python objects beside its buckets."""

@@ -8,6 +8,7 @@ import numpy as np
 from alise_core.prediction import LEVELS
 from alise_predictor.features import SCALARS
 from alise_predictor.online.affine import AffineCalibration
+from alise_predictor.online.answer_window import Dense
 from alise_predictor.online.blend import HeadWeights, RetrievalTrust
 from alise_predictor.online.censoring import complete
 from alise_predictor.online.concordance import RollingConcordance
@@ -17,7 +18,7 @@ from alise_predictor.online.coverage import RollingCoverage
 from alise_predictor.online.drift import PopulationStability
 from alise_predictor.online.embedding_head import EmbeddingHead
 from alise_predictor.online.facts import NUMBERS, RequestFacts
-from alise_predictor.online.feature_head import Dense, FeatureHead
+from alise_predictor.online.feature_head import FeatureHead
 from alise_predictor.online.histogram import LengthHistogram
 from alise_predictor.online.limits import Limits
 from alise_predictor.online.retrieval import RetrievalStore, sketch

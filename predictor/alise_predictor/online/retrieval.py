@@ -102,7 +102,10 @@ class RetrievalStore:
         hits = np.flatnonzero(self._bands[:, :size] == bands[:, None])
         if not len(hits):
             return None
-        return self._weigh(wanted, np.unique(hits % size), now)
+        # A set, not numpy.unique, whose first call imports numpy.ma: a megabyte and some
+        # milliseconds on somebody's request.
+        near = np.array(sorted(set((hits % size).tolist())), np.intp)
+        return self._weigh(wanted, near, now)
 
     def add(self, request: Sketch, log_tokens: float, now: float) -> None:
         """Remember a finished request."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from alise_predictor.online.state import Array, State, take
 
-KEEP = 1.0 - 1.0 / 1_500
+KEEP = 1.0 - 1.0 / 2_000
 REFRESH_AT = (10, 20, 40, 80, 160, 320, 640)
 REFRESH_EVERY = 1_000
 """The scale in use stays the same between these counts of answers, because whoever uses it has to

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from alise_predictor.online import RequestFacts
+from alise_predictor.online.answer_window import WINDOW
 from alise_predictor.online.blend import HeadWeights
 from alise_predictor.online.embedding_head import EmbeddingHead
-from alise_predictor.online.feature_head import MOST_RESIDUAL, RIDGE, WINDOW, FeatureHead
+from alise_predictor.online.feature_head import MOST_RESIDUAL, RIDGE, FeatureHead
 from alise_predictor.online.sparse import MOST_FEATURES, SparseRequest, fold
 from fakes.online_traffic import Traffic, learner, medians, raw, tokens, words
 
@@ -137,11 +138,12 @@ def test_ridge_regression_is_solved() -> None:
 
 def test_embedding_of_another_size_starts_anew() -> None:
     head = EmbeddingHead()
-    head.update(np.ones(4, np.float32) / 2, 0.5)
+    four = np.full(4, 0.5, np.float32)
+    head.update(four, 0.5)
 
     head.update(np.array([1.0, 0.0], np.float32), 0.5)
 
-    assert head.predict(np.ones(4, np.float32) / 2) == 0.0
+    assert head.predict(four) == 0.0
     assert head.predict(np.array([1.0, 0.0], np.float32)) > 0.0
 
 

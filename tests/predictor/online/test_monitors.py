@@ -42,9 +42,15 @@ def test_concordance_forgets() -> None:
     assert here.value() == pytest.approx(1.0)
 
 
+def test_coverage_of_nothing_is_unknown() -> None:
+    here = RollingCoverage()
+
+    assert here.p80 is None
+    assert here.p90 is None
+
+
 def test_coverage_counts_the_window_only() -> None:
     here = RollingCoverage()
-    assert here.p80 is here.p90 is None
     for _ in range(WINDOW):
         here.update(is_inside=False, is_below_p90=False)
     for turn in range(WINDOW):

@@ -102,7 +102,14 @@ def test_snapshot_of_another_model_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["counts", "text.sizes", "text.facts", "conformal.scores", "retrieval.bands", "drift.cells"],
+    [
+        "counts",
+        "text.answers.sizes",
+        "text.answers.facts",
+        "conformal.scores",
+        "retrieval.bands",
+        "drift.cells",
+    ],
 )
 @pytest.mark.parametrize("how", ["missing", "shape", "kind", "values"])
 def test_well_packed_nonsense_is_refused(name: str, how: str) -> None:
