@@ -47,6 +47,7 @@ def test_cut_beyond_what_was_predicted_teaches_length() -> None:
     assert traffic.ask(raw(words(rng), 4.0, 0.3)).log_quantiles[3] >= log_tokens(1_000) - 0.2
 
 
+@pytest.mark.slow
 def test_partly_cut_traffic_keeps_its_median() -> None:
     rng = np.random.default_rng(0)
     traffic, limit = Traffic(learner()), 6.3

@@ -84,6 +84,7 @@ def test_model_that_ranks_nothing_is_not_trusted_and_the_histogram_answers() -> 
     assert found.source is PredictionSource.TENANT_HISTOGRAM
 
 
+@pytest.mark.slow
 def test_trust_returns_when_the_ranking_does() -> None:
     rng = np.random.default_rng(0)
     traffic = Traffic(learner())

@@ -49,6 +49,7 @@ def test_application_is_told_by_its_system_prompt() -> None:
     )
 
 
+@pytest.mark.slow
 def test_direction_of_an_embedding_is_learned() -> None:
     rng = np.random.default_rng(0)
     direction = rng.normal(size=32)
@@ -65,6 +66,7 @@ def test_direction_of_an_embedding_is_learned() -> None:
     assert np.mean(gap[500:]) < 0.4 * np.mean(gap[:50])
 
 
+@pytest.mark.slow
 def test_noise_is_not_learned() -> None:
     rng = np.random.default_rng(0)
     traffic = Traffic(learner())

@@ -14,6 +14,7 @@ _answers = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(_answers, _answers)
 def test_tenants_do_not_see_each_other(
     mine: list[tuple[str, int]], others: list[tuple[str, int]]
@@ -33,6 +34,7 @@ def test_tenants_do_not_see_each_other(
     ]
 
 
+@pytest.mark.slow
 @given(_answers)
 def test_models_of_one_tenant_are_kept_apart(others: list[tuple[str, int]]) -> None:
     here = learner()
@@ -46,6 +48,7 @@ def test_models_of_one_tenant_are_kept_apart(others: list[tuple[str, int]]) -> N
     )
 
 
+@pytest.mark.slow
 @given(_answers, _answers)
 def test_order_of_independent_keys_does_not_matter(
     first: list[tuple[str, int]], second: list[tuple[str, int]]
@@ -62,6 +65,7 @@ def test_order_of_independent_keys_does_not_matter(
         assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(0, 1e6), min_size=BINS, max_size=BINS),
     st.lists(st.lists(st.integers(0, 100), min_size=BINS, max_size=BINS), max_size=3),

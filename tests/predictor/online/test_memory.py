@@ -28,6 +28,7 @@ def test_total_bytes_are_bounded() -> None:
     assert 1 < len(here) < 40
 
 
+@pytest.mark.slow
 def test_estimate_of_one_key_stays_below_the_stated_worst_case() -> None:
     here = OnlineLearner(PRIOR)
     rng, traffic = np.random.default_rng(0), Traffic(here)

@@ -69,6 +69,7 @@ def test_spread_is_usable_whatever_a_model_says(log_quantiles: list[float]) -> N
     assert 0.0 < spread_of(log_quantiles) < np.inf
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(-100, 100), st.floats(0, 5), st.integers(0, 10**7)), max_size=30)
 )
@@ -86,6 +87,7 @@ def test_corrected_quantiles_are_ordered_finite_and_bounded(
         assert all(0.0 <= value <= 16.0 for value in found)
 
 
+@pytest.mark.slow
 def test_interval_of_a_whole_learner_covers() -> None:
     rng = np.random.default_rng(0)
     traffic, inside = Traffic(learner()), []

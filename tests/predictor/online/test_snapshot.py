@@ -66,6 +66,7 @@ def test_empty_learner_has_a_snapshot() -> None:
     assert after.size_bytes == 0
 
 
+@pytest.mark.slow
 @given(st.integers(0, len(SNAPSHOT) - 1), st.integers(0, 7))
 def test_flipped_bit_is_refused_and_changes_nothing(place: int, bit: int) -> None:
     damaged = bytearray(SNAPSHOT)
