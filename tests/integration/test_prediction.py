@@ -41,7 +41,7 @@ async def test_every_answer_says_what_was_predicted(gateway: RunningGateway, str
     reply = await send(gateway, post(chat(LONG, stream=stream, max_tokens=400)))
     assert reply.status == 200
     line = gateway.expect(Outcome.COMPLETED, prediction_source="tier0")
-    assert int(reply.headers[SHOWN]) == round(line["predicted_p50"])
+    assert abs(int(reply.headers[SHOWN]) - line["predicted_p50"]) <= 0.55
     assert 1 <= line["predicted_p50"] <= line["predicted_p90"] <= 400
     assert gateway.metric("alise_gateway_predictions_total", source="tier0") == 1
     assert gateway.metric("alise_gateway_prediction_seconds_count") == 1
@@ -193,7 +193,7 @@ def bodies_of_all_sorts() -> dict[str, dict[str, Any]]:
         "ten thousand messages": of(messages=[{"role": "user", "content": "hi"}] * 10_000),
         "messages of no shape": of(messages=[None, 1, [], {}, {"role": []}, "x"]),
         "messages as text": of(messages="hello"),
-        "a million nothings": of(messages=[None] * 500_000),
+        "very many nothings": of(messages=["", *[None] * 120_000]),
         "deep": of(messages=json.loads("[" * 500 + "]" * 500)),
         "odd tools": of(tools={"a": 1}, response_format=[1], text="x", input=5),
         "a list of text": of(prompt=["a", "b"]),

@@ -73,7 +73,7 @@ class BundleKeeper:
     async def refresh(self) -> None:
         """Look once; swap where there is something new that works."""
         fingerprint = await asyncio.to_thread(_fingerprint, self._directory)
-        if fingerprint == self._seen and self.error is None:
+        if fingerprint is not None and fingerprint == self._seen and self.error is None:
             return
         try:
             model = await asyncio.to_thread(_open, self._directory, self._settings.tier1)
