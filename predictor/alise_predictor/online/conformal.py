@@ -33,12 +33,13 @@ MOST_SCORE = 6.0
 class ConformalQuantiles:
     """Scores of the last ``WINDOW`` answers, in order of time and of size."""
 
-    __slots__ = ("_ordered", "_recent", "_shifts")
+    __slots__ = ("_found", "_ordered", "_recent", "_shifts")
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._ordered: list[float] = []
         self._shifts = [0.0] * len(LEVELS)
+        self._found: list[float] | None = None
 
     def __len__(self) -> int:
         return len(self._recent)
@@ -52,14 +53,16 @@ class ConformalQuantiles:
         count = len(self._ordered)
         if not count:
             return list(own)
-        trust = 1.0 if count >= FULL_FROM_ANSWERS else count / (count + PSEUDO_ANSWERS)
-        found = [
-            trust * self._empirical(level + shift) + (1.0 - trust) * own[index]
-            for index, (level, shift) in enumerate(zip(LEVELS, self._shifts, strict=True))
-        ]
-        for index in range(1, len(found)):
-            found[index] = max(found[index], found[index - 1])
-        return found
+        if self._found is None:
+            # The same for every request until the next answer.
+            self._found = _non_decreasing(
+                [self._empirical(lv + by) for lv, by in zip(LEVELS, self._shifts, strict=True)]
+            )
+        if count >= FULL_FROM_ANSWERS:
+            return self._found
+        trust = count / (count + PSEUDO_ANSWERS)
+        mixed = zip(self._found, own, strict=True)
+        return _non_decreasing([trust * found + (1.0 - trust) * said for found, said in mixed])
 
     def update(self, score: float, was_below: Sequence[bool]) -> None:
         """Learn one answer.
@@ -68,6 +71,7 @@ class ConformalQuantiles:
             score: Its residual in units of the predicted spread.
             was_below: For each of ``LEVELS``, whether it did not exceed the quantile given.
         """
+        self._found = None
         score = min(max(score, -MOST_SCORE), MOST_SCORE)
         if len(self._recent) == WINDOW:
             oldest = self._recent[0]
@@ -105,6 +109,12 @@ class ConformalQuantiles:
         lower = int(place)
         upper = min(lower + 1, len(ordered) - 1)
         return ordered[lower] + (place - lower) * (ordered[upper] - ordered[lower])
+
+
+def _non_decreasing(values: list[float]) -> list[float]:
+    for index in range(1, len(values)):
+        values[index] = max(values[index], values[index - 1])
+    return values
 
 
 def as_scores(log_quantiles: Sequence[float], spread: float) -> list[float]:

@@ -125,7 +125,7 @@ class FeatureHead:
         self._weights = take(state, "weights", np.float32, BUCKETS)
 
     def _said(self, weights: Weights, request: SparseRequest, standard: Dense) -> float:
-        said = float(weights[request.buckets].sum()) * request.value
+        said = float(np.add.reduce(weights[request.buckets])) * request.value
         for fact in request.facts:
             said += self._facts[fact] * FACT_VALUE
         return said + float(self._dense @ standard)

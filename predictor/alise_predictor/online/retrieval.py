@@ -49,7 +49,7 @@ def sketch(request: SparseRequest) -> Sketch:
     """Sketch of a request, shape ``(CELLS,)``; 0 in a cell means no bucket in its range."""
     buckets = request.buckets
     places = np.searchsorted(buckets, _STARTS)
-    found = np.full(CELLS, _EMPTY, np.uint8)
+    found = np.zeros(CELLS, np.uint8)
     inside = places < len(buckets)
     first = buckets[np.minimum(places, len(buckets) - 1)]
     offset = first - _STARTS

@@ -25,7 +25,10 @@ MOST_FACTS = 3
 
 Buckets = npt.NDArray[np.uint16]
 
-_SCATTER = 0x9E35
+_SCATTER = np.uint16(0x9E35)
+"""Odd, so that multiplying permutes the buckets."""
+
+_LAST_BUCKET = np.uint16(BUCKETS - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def fold(ids: Ids, facts: RequestFacts) -> SparseRequest:
 
 
 def _sample(buckets: Buckets) -> Buckets:
-    scattered = (buckets.astype(np.int64) * _SCATTER) & (BUCKETS - 1)
-    bound = np.partition(scattered, MOST_FEATURES)[MOST_FEATURES]
-    return np.asarray(buckets[scattered < bound])
+    # A tenth below the most, because the share of a hash's range is not exactly a share of buckets.
+    bound = int(0.9 * MOST_FEATURES * BUCKETS / len(buckets))
+    scattered = (buckets * _SCATTER) & _LAST_BUCKET
+    kept: Buckets = buckets[scattered < bound][:MOST_FEATURES]
+    return kept if len(kept) else buckets[:1]

@@ -41,8 +41,10 @@ class Standardiser:
 
     def apply(self, numbers: Dense) -> Dense:
         """On the scale in use; 0 before the first refresh."""
-        scaled = (numbers - self._mean) * self._factor
-        return np.clip(scaled, -_BOUND, _BOUND, out=scaled)
+        scaled: Dense = (numbers - self._mean) * self._factor
+        np.minimum(scaled, _BOUND, out=scaled)
+        np.maximum(scaled, -_BOUND, out=scaled)
+        return scaled
 
     def update(self, numbers: Dense) -> bool:
         """Learn one request's; true when the scale in use has changed."""
@@ -80,4 +82,4 @@ class Standardiser:
         self._mean, self._factor = take(state, "used", np.float32, 2, size)
 
 
-_BOUND = SCALE * MOST_DEVIATIONS
+_BOUND = np.float32(SCALE * MOST_DEVIATIONS)
