@@ -121,7 +121,7 @@ def test_one_late_prediction_means_nothing(bench: PredictionBench) -> None:
 
 
 def test_content_with_too_many_parts_is_not_read(bench: PredictionBench) -> None:
-    request = asked([{"type": "text"}, *[1] * 150_000])
+    request = asked([{"type": "text"}, *[1] * 60_000])
     prediction = bench.predictor.begin(request, "m", tenant()).prediction
     assert prediction.source is PredictionSource.PRIOR
     assert bench.meter.causes == [FallbackCause.TOO_LARGE]
