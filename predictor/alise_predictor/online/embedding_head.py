@@ -17,6 +17,9 @@ KEEP = 1.0 - 1.0 / 2_000
 RIDGE = 1.0
 MOST_RESIDUAL = 1.0
 STEPS = 2
+MOST_SQUARE = 1.1
+"""Square of an embedding's length, which is 1 but for rounding."""
+
 MOST_SIZE = 1_024
 """Embeddings longer than this are not learned from: the statistics are the square of it."""
 
@@ -42,7 +45,7 @@ class EmbeddingHead:
         """Residual in log units; 0 before anything was learned."""
         if embedding is None or self._gram is None or len(embedding) != len(self._weights):
             return 0.0
-        return float(self._weights @ embedding)
+        return float(self._weights @ embedding) if _is_usable(embedding) else 0.0
 
     def update(self, embedding: Embedding, residual: float) -> None:
         """Learn one answer.
@@ -51,7 +54,7 @@ class EmbeddingHead:
             embedding: Shape ``(d,)``; another ``d`` than before starts anew.
             residual: What was observed less the calibrated base, log units.
         """
-        if len(embedding) > MOST_SIZE:
+        if not _is_usable(embedding):
             return
         if self._gram is None or len(embedding) != len(self._weights):
             self._gram = np.zeros((len(embedding), len(embedding)), np.float32)
@@ -102,6 +105,14 @@ class EmbeddingHead:
             left -= step * image
             size, before = float(left @ left), size
             direction = left + np.float32(size / before) * direction
+
+
+def _is_usable(embedding: Embedding) -> bool:
+    # What an encoder gone wrong says would stay in the sums for ever. The first comparison also
+    # keeps the product from overflowing, and is false for NaN.
+    if not 0 < len(embedding) <= MOST_SIZE or not float(np.abs(embedding).max()) <= MOST_SQUARE:
+        return False
+    return float(embedding @ embedding) <= MOST_SQUARE
 
 
 _SOLVED = 1e-10

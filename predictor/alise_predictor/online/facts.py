@@ -44,10 +44,10 @@ class RequestFacts:
         """As ``NUMBERS`` values of the order of 1."""
         limit = self.max_tokens
         return (
-            0.0 if limit is None else log1p(max(0, limit)) / 8,
+            0.0 if limit is None else log1p(min(max(0, limit), _MOST_TOKENS)) / 8,
             float(limit is not None),
-            log1p(max(0, self.turns - 1)) / 3,
-            min(log1p(max(0, self.tools)) / 3, 2.0),
+            log1p(min(max(0, self.turns - 1), _MOST_TOKENS)) / 3,
+            log1p(min(max(0, self.tools), _MOST_TOOLS)) / 3,
             float(self.json_mode),
             float(self.after_tool),
         )
@@ -66,3 +66,8 @@ class RequestFacts:
 
 NUMBERS = 6
 """How many values ``RequestFacts.numbers`` has."""
+
+_MOST_TOKENS = 10**9
+"""Clients may write any integer; beyond this it says nothing more."""
+
+_MOST_TOOLS = 400

@@ -129,7 +129,7 @@ class OnlineLearner:
         if raw is not None and said is None:
             said = state.predict(raw, facts, now)
         expected = corrected.log_quantiles if said is None else said.log_quantiles
-        length = state.learn_length(log1p(max(0, output_tokens)), censored, expected)
+        length = state.learn_length(_log_length(output_tokens), censored, expected)
         if raw is not None and said is not None:
             state.learn(said, raw, length, now)
         self._keys.move_to_end(key)
@@ -194,3 +194,11 @@ class OnlineLearner:
         ):
             oldest, _ = self._keys.popitem(last=False)
             self._bytes -= self._sizes.pop(oldest, 0)
+
+
+def _log_length(tokens: int) -> float:
+    return log1p(min(max(0, tokens), _MOST_TOKENS))
+
+
+_MOST_TOKENS = 10**7
+"""No answer is longer; a backend that says so is not believed."""

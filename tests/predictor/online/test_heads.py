@@ -159,3 +159,27 @@ def test_long_prompts_keep_a_bounded_and_consistent_sample() -> None:
     assert (np.diff(whole.buckets.astype(int)) > 0).all()
     shared = np.intersect1d(whole.buckets, most.buckets)
     assert len(shared) > 0.9 * len(whole.buckets)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_encoder_gone_wrong_leaves_nothing_behind(value: float) -> None:
+    traffic = Traffic(learner())
+    good = np.array([1.0, 0.0], np.float32)
+    for _ in range(5):
+        traffic.finish(raw("a b", embedding=good), 100)
+    broken = np.full(2, value, np.float32)
+
+    corrected = traffic.finish(raw("a b", embedding=broken), 100)
+
+    assert np.isfinite(corrected.log_quantiles).all()
+    after = traffic.ask(raw("a b", embedding=good)).log_quantiles
+    assert abs(after[3] - np.log(101)) < 0.3
+
+
+def test_absurd_numbers_of_clients_and_backends_are_survived() -> None:
+    traffic = Traffic(learner())
+    facts = RequestFacts(max_tokens=10**400, turns=10**400, tools=10**400)
+
+    traffic.finish(raw("a b"), 10**400, facts=facts)
+
+    assert np.isfinite(traffic.ask(raw("a b"), facts).log_quantiles).all()
