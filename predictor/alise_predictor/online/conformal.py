@@ -101,6 +101,7 @@ class ConformalQuantiles:
         self._shifts = [float(v) for v in take(state, "shifts", np.float64, len(LEVELS))]
         self._recent = deque((float(value) for value in scores), maxlen=WINDOW)
         self._ordered = sorted(self._recent)
+        self._found = None
 
     def _empirical(self, level: float) -> float:
         # Split-conformal prediction takes the k-th of n with k = level * (n + 1); interpolated.

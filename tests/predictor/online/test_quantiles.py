@@ -56,6 +56,17 @@ def test_scores_are_ordered_and_finite(history: list[float], own: list[float]) -
     assert np.isfinite(scores).all()
 
 
+def test_levels_that_were_steered_past_each_other_stay_in_order() -> None:
+    found = ConformalQuantiles()
+    feed(found, [value / 100 for value in range(300)])
+    found.load(found.state() | {"shifts": np.array([0.016, -0.08, 0.08, -0.08, 0.08, -0.08, 0.0])})
+
+    scores = found.scores(NORMAL)
+
+    assert scores == sorted(scores)
+    assert scores[0] == scores[1] > 0.05
+
+
 def test_window_is_bounded() -> None:
     found = ConformalQuantiles()
 
