@@ -1,6 +1,9 @@
 """The queue under any events: nothing is lost, doubled, or sent where it must not go."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from math import log1p
 
 import pytest
 from hypothesis import settings
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from alise_core.outcome import Outcome
+from alise_core.prediction import LEVELS, LengthDistribution
 from alise_core.units import BackendName
 from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState
 from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
@@ -20,6 +24,7 @@ from alise_gateway.queueing.events import (
     Effect,
     Event,
     Finished,
+    Repredicted,
     Returned,
     ShutDown,
     Ticked,
@@ -80,7 +85,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.flying: dict[int, Backend] = {}
         self.ended: dict[int, str] = {}
 
-    def post(self, make: type, number: int | None = None) -> None:
+    def post(self, make: Callable[..., Event], number: int | None = None) -> None:
         """Give both queues one event, compare, and account for the effects."""
         events: list[Event] = [
             make() if number is None else make(tickets[number])
@@ -161,6 +166,17 @@ class QueueMachine(RuleBasedStateMachine):
     def cancel_what_is_over(self, data: st.DataObject) -> None:
         self.post(Cancelled, data.draw(st.sampled_from(sorted(self.ended))))
 
+    @precondition(lambda self: self.tickets)
+    @rule(data=st.data(), tokens=st.floats(1, 10_000))
+    def predict_again(self, data: st.DataObject, tokens: float) -> None:
+        """At any time, also for who is gone; only who waits takes notice."""
+        number = data.draw(st.sampled_from(range(len(self.tickets))))
+        waits = number in self.waiting
+        before = self.tickets[number].prediction
+        known = LengthDistribution.of([log1p(tokens)] * len(LEVELS), 1, 10_000, None)
+        self.post(partial(_repredicted, known), number)
+        assert self.tickets[number].prediction is (known if waits else before)
+
     @rule(index=st.integers(0, len(SERVES) - 1), probe=st.sampled_from(PROBES))
     def probe(self, index: int, probe: ProbeState) -> None:
         for world in (self.world, self.twin):
@@ -222,6 +238,10 @@ class QueueMachine(RuleBasedStateMachine):
             for backend in self.world.candidates(ticket.model):
                 free = is_usable(backend, self.now) and backend.in_flight < backend.max_in_flight
                 assert not free or backend in ticket.tried
+
+
+def _repredicted(prediction: LengthDistribution, ticket: Ticket) -> Repredicted:
+    return Repredicted(ticket, prediction)
 
 
 def _plain(effects: list[Effect]) -> list[tuple[object, ...]]:

@@ -1,8 +1,10 @@
 """The queue's owner: events in, effects performed, one after another."""
 
 import random
+from math import log1p
 
 from alise_core.outcome import Outcome
+from alise_core.prediction import LEVELS, LengthDistribution
 from alise_core.units import BackendName
 from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState
 from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
@@ -166,6 +168,34 @@ def test_one_that_leaves_before_its_dispatch_is_performed_frees_the_backend() ->
     bench.queue.submit(leaver.ticket)
     assert bench.queue.in_flight == 0
     assert only.in_flight == 0
+    bench.queue.check()
+
+
+class LatestPrediction(Fcfs):
+    """Remembers whose prediction was replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repredictions: list[int] = []
+
+    def repredicted(self, ticket: Ticket) -> None:
+        self.repredictions.append(ticket.number)
+
+
+def test_an_ordering_is_told_of_better_predictions_for_those_who_wait() -> None:
+    bench = Bench(backend())
+    running, waiting = bench.submit(), bench.submit()
+    ordering = LatestPrediction()
+    ordering.add(waiting.ticket)
+    bench.queue._state._orderings["m"] = ordering
+    better = LengthDistribution.of([log1p(9)] * len(LEVELS), 1, 100, None)
+    for client in (running, waiting):
+        bench.queue.repredict(client.ticket, better)
+    assert ordering.repredictions == [waiting.ticket.number]
+    assert waiting.ticket.prediction is better
+    assert running.ticket.prediction is None
+    bench.queue.finish(running.ticket)
+    assert waiting.backend is not None, "and is served as before"
     bench.queue.check()
 
 
