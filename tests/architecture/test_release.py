@@ -42,10 +42,11 @@ def test_lock_covers_every_direct_dependency() -> None:
     for extra in project["optional-dependencies"].values():
         declared += extra
     names = {normal(re.split(r"[\[<>=!~; ]", line)[0]) for line in declared} - {"alise"}
-    lock = (ROOT / "requirements/dev.txt").read_text(encoding="utf-8")
+    lock = "".join(path.read_text(encoding="utf-8") for path in files("requirements"))
     locked = {normal(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)}
 
-    assert names - locked == set()
+    # Its CPU wheels are not on PyPI: tools/train_env.py pins it.
+    assert names - locked == {"torch"}
 
 
 def test_every_dependency_has_a_lower_bound() -> None:
