@@ -14,7 +14,7 @@ from alise_gateway.control.view import PredictorStatus
 from alise_gateway.domain.prediction import LearnedFigures, Prediction
 from alise_gateway.domain.request import InferenceRequest, Tenant
 from alise_gateway.learn.answers import AnswerLearner, FinishedAnswer
-from alise_gateway.learn.snapshots import SnapshotKeeper
+from alise_gateway.learn.snapshots import Learned, SnapshotKeeper
 from alise_gateway.measure.gauges import PredictionSnapshot
 from alise_gateway.measure.predictions import PredictionMetrics
 from alise_gateway.predict.bundles import BundleKeeper
@@ -46,7 +46,7 @@ class Predicting:
         on_bundle_read: Callable[[bool], None],
     ) -> None:
         self.predictor = Predictor(settings, clock, metrics)
-        self._bundles = BundleKeeper(settings, self.predictor, on_bundle_read)
+        self._bundles = BundleKeeper(settings, self.predictor, on_bundle_read, self._take_up)
         self._learner: AnswerLearner | None = None
         self._snapshots: SnapshotKeeper | None = None
         if not settings.learning:
@@ -60,7 +60,7 @@ class Predicting:
         self._snapshots = SnapshotKeeper(
             path,
             settings.snapshot_seconds,
-            lambda: self.predictor.loaded.learner,
+            self._learned,
             self._learner,
             metrics.snapshot_done,
         )
@@ -69,15 +69,13 @@ class Predicting:
         """Load the bundle and what was learned; serves with less where either does not work."""
         await self._bundles.start()
         if self._snapshots is not None:
-            await self._snapshots.start()
+            self._snapshots.start()
 
     async def stop(self) -> None:
         """Learn from what has finished, save it, and let threads end."""
         await self._bundles.stop()
-        if self._learner is not None:
-            self._learner.finish()
-        if self._snapshots is not None:
-            await self._snapshots.stop()
+        if self._snapshots is not None and self._learner is not None:
+            await self._snapshots.stop(self._learner.finish)
         await self.predictor.close()
 
     def begin(self, asked: InferenceRequest, model: str, tenant: Tenant) -> PendingPrediction:
@@ -141,3 +139,12 @@ class Predicting:
                 )
             )
         return tuple(found)
+
+    async def _take_up(self) -> None:
+        """A bundle is in use: what an earlier process has learned of it counts again."""
+        if self._snapshots is not None:
+            await self._snapshots.restore()
+
+    def _learned(self) -> Learned | None:
+        loaded = self.predictor.loaded
+        return None if loaded.model is None else loaded.learner

@@ -210,6 +210,11 @@ class PredictorSettings(_Group):
     """Where what is learned survives a restart; it does not without it."""
     snapshot_seconds: PositiveSeconds = 300
 
+    @field_validator("tier1", mode="before")
+    @classmethod
+    def _yaml_reads_on_and_off_as_truth(cls, tier1: object) -> object:
+        return {True: "on", False: "off"}[tier1] if isinstance(tier1, bool) else tier1
+
 
 class GatewaySettings(BaseSettings):
     """Everything the gateway process is told at start."""

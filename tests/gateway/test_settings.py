@@ -32,6 +32,13 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert load_settings(path, {}).model_dump() == GatewaySettings().model_dump()
 
 
+@pytest.mark.parametrize("tier1", ["auto", "on", "off"])
+def test_yaml_may_say_on_and_off_without_quotes(tmp_path: Path, tier1: str) -> None:
+    path = tmp_path / "alise.yaml"
+    path.write_text(f"predictor: {{tier1: {tier1}}}")
+    assert load_settings(path, {}).predictor.tier1 == tier1
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         GatewaySettings().port = 5

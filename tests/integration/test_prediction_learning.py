@@ -94,6 +94,22 @@ async def test_a_corrupt_snapshot_costs_only_what_was_learned(
         assert "snapshot_not_restored" in [event["event"] for event in gateway.events()]
 
 
+async def test_a_bundle_that_comes_late_finds_what_was_learned_of_it(
+    engine: RunningEngine, settings: dict[str, Any]
+) -> None:
+    async with running_gateway(engine.url, **settings) as gateway:
+        await teach(gateway, TERSE, "terse", 5)
+    directory: Path = settings["predictor"]["bundle_dir"]
+    settings["predictor"] |= {"reload_seconds": 0.005}
+    away = directory.with_name("away")
+    directory.rename(away)  # noqa: ASYNC240  nothing runs meanwhile
+    async with running_gateway(engine.url, **settings) as gateway:
+        assert (await predict(gateway, f"authorization: Bearer {TERSE}"))["answers_learned"] == 0
+        away.rename(directory)
+        await eventually(lambda: gateway.app.status.predictor().learned_pairs == 1)
+        assert (await predict(gateway, f"authorization: Bearer {TERSE}"))["answers_learned"] == 5
+
+
 async def test_an_answer_that_the_limit_cut_counts_as_longer(
     engine: RunningEngine, settings: dict[str, Any]
 ) -> None:

@@ -55,7 +55,8 @@ class SnapshotKeeper:
     Args:
         path: The file; its directory must exist.
         seconds: Between two snapshots.
-        learned: Gives what is to be saved now; it changes with the bundle.
+        learned: Gives what is to be saved now; it changes with the bundle. ``None`` leaves the
+            file as it is, because what is learned now is not about the bundle that it is about.
         learning: Rests while a snapshot is taken.
         on_done: Told what was done and whether it worked; for metrics.
         sleep: Waits between two snapshots.
@@ -65,7 +66,7 @@ class SnapshotKeeper:
         self,
         path: Path,
         seconds: float,
-        learned: Callable[[], Learned],
+        learned: Callable[[], Learned | None],
         learning: Learning,
         on_done: Callable[[SnapshotOperation, bool], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -79,13 +80,16 @@ class SnapshotKeeper:
         self._task: asyncio.Task[None] | None = None
         self._saving = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Take up what an earlier process has learned, and save from time to time."""
-        await self.restore()
+    def start(self) -> None:
+        """Save from time to time."""
         self._task = asyncio.create_task(self._save_now_and_then(), name="predictor-snapshots")
 
-    async def stop(self) -> None:
-        """Save a last time."""
+    async def stop(self, last_lessons: Callable[[], None]) -> None:
+        """Save a last time, where it was started.
+
+        Args:
+            last_lessons: Learns what is left, when no thread reads what was learned any more.
+        """
         task, self._task = self._task, None
         if task is None:
             return
@@ -94,28 +98,35 @@ class SnapshotKeeper:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        last_lessons()
         await self.save()
 
     async def restore(self) -> None:
         """Read the file; where that does not work, begin with nothing learned."""
+        learned = self._learned()
+        if learned is None:
+            return
         try:
             data = await asyncio.to_thread(_read, self._path)
             if data is None:
                 return
-            self._learned().restore(data)
+            learned.restore(data)
         except (AliseError, OSError) as error:
             self._on_done(SnapshotOperation.RESTORE, False)
             _LOG.error("snapshot_not_restored", path=str(self._path), reason=_reason(error))
             return
         self._on_done(SnapshotOperation.RESTORE, True)
-        _LOG.info("snapshot_restored", path=str(self._path), keys=len(self._learned()))
+        _LOG.info("snapshot_restored", path=str(self._path), keys=len(learned))
 
     async def save(self) -> None:
         """Write the file; the old one stays where that does not work."""
         async with self._saving:
+            learned = self._learned()
+            if learned is None:
+                return
             self._learning.pause()
             try:
-                await asyncio.to_thread(_save, self._path, self._learned())
+                await asyncio.to_thread(_save, self._path, learned)
             except OSError as error:
                 self._on_done(SnapshotOperation.SAVE, False)
                 _LOG.error("snapshot_not_saved", path=str(self._path), reason=_reason(error))

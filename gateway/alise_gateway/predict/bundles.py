@@ -34,6 +34,7 @@ class BundleKeeper:
         settings: Where the bundle lies, and whether its tier 1 is wanted.
         predictor: Gets what was loaded.
         on_read: Told whether a bundle that was looked at could be used; for metrics.
+        on_first: Called once, when the first bundle is in use.
         sleep: Waits between two looks.
 
     Attributes:
@@ -45,11 +46,13 @@ class BundleKeeper:
         settings: PredictorSettings,
         predictor: Predictor,
         on_read: Callable[[bool], None],
+        on_first: Callable[[], Awaitable[None]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
         self._predictor = predictor
         self._on_read = on_read
+        self._on_first = on_first
         self._sleep = sleep
         self._directory = settings.bundle_dir or shipped_bundle()
         self._seen: bytes | None = None
@@ -85,8 +88,8 @@ class BundleKeeper:
             self._refused(f"{self._directory} cannot be used: {type(error).__name__}")
             return
         self._seen, self.error = fingerprint, None
-        loaded = with_bundle(model, self._settings, self._predictor.loaded)
-        self._predictor.loaded = loaded
+        before = self._predictor.loaded
+        self._predictor.loaded = with_bundle(model, self._settings, before)
         self._on_read(True)
         _LOG.info(
             "predictor_loaded",
@@ -95,6 +98,8 @@ class BundleKeeper:
             tier1=model.has_tier1,
             directory=str(self._directory),
         )
+        if before.model is None:
+            await self._on_first()
 
     def _refused(self, reason: str) -> None:
         if reason == self.error:

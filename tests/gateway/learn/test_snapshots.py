@@ -48,10 +48,11 @@ class Bench:
         self.done: list[tuple[SnapshotOperation, bool]] = []
         self.naps: list[float] = []
         self.turn = asyncio.Event()
+        self.has_bundle = True
         self.keeper = SnapshotKeeper(
             path,
             5.0,
-            lambda: self.learner,
+            lambda: self.learner if self.has_bundle else None,
             self.learner,
             lambda operation, worked: self.done.append((operation, worked)),
             self.sleep,
@@ -61,6 +62,13 @@ class Bench:
         self.naps.append(seconds)
         await self.turn.wait()
         self.turn.clear()
+
+    async def stop(self) -> None:
+        def learn() -> None:
+            assert self.learner.rests == 0
+            self.learner.knows += b"!"
+
+        await self.keeper.stop(learn)
 
     async def naps_taken(self, count: int) -> None:
         await eventually(lambda: len(self.naps) >= count)
@@ -106,23 +114,35 @@ async def test_a_file_that_cannot_be_read_is_no_reason_to_stop(bench: Bench) -> 
 
 
 async def test_it_saves_now_and_then_and_at_the_end(bench: Bench) -> None:
-    await bench.keeper.start()
+    bench.keeper.start()
     await bench.naps_taken(1)
     bench.learner.knows = b"one"
     bench.turn.set()
     await bench.naps_taken(2)
     assert bench.path.read_bytes() == b"good:one"
     bench.learner.knows = b"two"
-    await bench.keeper.stop()
-    assert bench.path.read_bytes() == b"good:two"
+    await bench.stop()
+    assert bench.path.read_bytes() == b"good:two!"
     assert bench.naps == [5.0, 5.0]
     assert bench.learner.was_resting == [True, True]
     assert bench.learner.rests == 0
 
 
 async def test_stopping_what_never_started_saves_nothing(bench: Bench) -> None:
-    await bench.keeper.stop()
+    await bench.stop()
     assert not bench.path.exists()
+
+
+async def test_without_its_bundle_the_file_is_left_alone(bench: Bench) -> None:
+    bench.learner.knows = b"of the bundle"
+    await bench.keeper.save()
+    bench.has_bundle = False
+    bench.learner.knows = b"of none"
+    bench.keeper.start()
+    await bench.keeper.restore()
+    await bench.stop()
+    assert bench.path.read_bytes() == b"good:of the bundle"
+    assert bench.done == [(SAVED, True)]
 
 
 async def test_the_old_file_stays_until_the_new_one_is_whole(

@@ -29,7 +29,13 @@ class Bench:
         self.reads: list[bool] = []
         self.settings = PredictorSettings(bundle_dir=directory, **settings)
         self.predictor = Predictor(self.settings, FakeClock(), FakeMeter())
-        self.keeper = BundleKeeper(self.settings, self.predictor, self.reads.append)
+        self.firsts = 0
+        self.keeper = BundleKeeper(
+            self.settings, self.predictor, self.reads.append, self.note_first
+        )
+
+    async def note_first(self) -> None:
+        self.firsts += 1
 
     @property
     def version(self) -> str | None:
@@ -63,6 +69,7 @@ async def test_a_changed_manifest_swaps_the_bundle(bench: Bench) -> None:
     edit_manifest(bench.directory, version="2")
     await bench.keeper.refresh()
     assert (bench.version, bench.reads) == ("2", [True, True])
+    assert bench.firsts == 1
     pending.settle()
     assert pending.prediction.learning is not None
     learner = bench.predictor.loaded.learner
@@ -165,7 +172,9 @@ async def test_the_directory_is_looked_at_now_and_then(tmp_path: Path) -> None:
         await turn.wait()
         turn.clear()
 
-    keeper = BundleKeeper(bench.settings, bench.predictor, bench.reads.append, sleep)
+    keeper = BundleKeeper(
+        bench.settings, bench.predictor, bench.reads.append, bench.note_first, sleep
+    )
     await keeper.start()
     edit_manifest(bench.directory, version="2")
     turn.set()
