@@ -1,0 +1,1 @@
+"""Predictors that are compared with the shipped one; one small module each."""

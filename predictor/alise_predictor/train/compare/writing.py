@@ -1,0 +1,94 @@
+"""Files of a comparison: the document, its JSON, the pictures, the data card."""
+
+import json
+from pathlib import Path
+
+from alise_predictor.evaluation.plots import (
+    Candidate,
+    SourceTaus,
+    calibration,
+    cost,
+    tau_by_source,
+)
+from alise_predictor.evaluation.text import table
+from alise_predictor.train.compare.regimes import IN, OUT
+from alise_predictor.train.compare.report import render, shown_candidates
+from alise_predictor.train.compare.results import RegimeResult, Results, as_json
+from alise_predictor.train.compare.tables import main_table
+from alise_predictor.train.dataset import card
+from alise_predictor.train.dataset.corpus import Corpus
+
+NAME = "predictor"
+_SHIPPED = ("tier0", "fine_tuned_int8", "blend_int8")
+
+
+def write_report(results: Results, directory: Path) -> None:
+    """Write ``predictor.md``, ``predictor.json`` and pictures.
+
+    Args:
+        results: What was measured.
+        directory: Created when needed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    pictures = [name for regime in results.regimes[:1] for name in _draw(regime, directory)]
+    (directory / f"{NAME}.md").write_text(render(results, pictures), encoding="utf-8")
+    text = json.dumps(as_json(results), indent=1, sort_keys=False)
+    (directory / f"{NAME}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_card(corpus: Corpus, file: Path) -> None:
+    """Write the data card of a corpus, and the same as JSON beside it."""
+    described = card.describe(corpus)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(card.render_markdown(described), encoding="utf-8")
+    file.with_suffix(".json").write_text(card.render_json(described), encoding="utf-8")
+
+
+def summary(results: Results) -> str:
+    """The main tables for a terminal."""
+    parts = []
+    for regime in results.regimes:
+        for part in regime.tests:
+            parts += [f"{regime.name}, {part}", table(main_table(regime.candidates, part)), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _draw(regime: RegimeResult, directory: Path) -> list[str]:
+    shown = shown_candidates(regime)
+    names = []
+    curves = {
+        f"{one.name}, {part}": [(level, share) for level, share in one.parts[part].curve]
+        for one in shown
+        for part in (IN, OUT)
+        if part in one.parts and one.name != "constant"
+    }
+    if curves:
+        names.append(f"{NAME}-calibration.svg")
+        calibration(curves, directory / names[-1])
+    sources = [
+        SourceTaus(source, part == IN, {
+            one.name: one.parts[part].by_source[source].tau_b
+            for one in reversed(shown) if one.name != "constant"
+        })
+        for part in (IN, OUT)
+        for source in regime.tests.get(part, {})
+    ]  # fmt: skip
+    if sources and len(sources[0].taus):
+        names.append(f"{NAME}-tau-by-source.svg")
+        tau_by_source(sources, directory / names[-1])
+    points = _points(regime)
+    if points:
+        names.append(f"{NAME}-cost.svg")
+        cost(points, directory / names[-1])
+    return names
+
+
+def _points(regime: RegimeResult) -> list[Candidate]:
+    points = []
+    for one in regime.candidates:
+        tau = one.parts[IN].macro.tau_b if IN in one.parts else None
+        if tau is not None and one.one_us is not None:
+            points.append(
+                Candidate(one.name, tau, one.one_us, one.size_bytes, one.name in _SHIPPED)
+            )
+    return points
