@@ -66,22 +66,13 @@ def design(features: list[Features]) -> sparse.csr_matrix:
     return matrix
 
 
-def fit_linear(
-    data: Examples, settings: LinearSettings, target: Floats | None = None
-) -> LinearModel:
-    """Least squares with a ridge penalty, by LSQR (Paige and Saunders 1982).
-
-    Args:
-        data: Examples.
-        settings: Constants.
-        target: What to predict in place of ``data.level``, ``(n,)``.
-    """
-    return _solve(data, settings, data.level if target is None else target, np.arange(len(data)))
+def fit_linear(data: Examples, settings: LinearSettings) -> LinearModel:
+    """Least squares with a ridge penalty, by LSQR (Paige and Saunders 1982)."""
+    return _solve(data, settings, np.arange(len(data)))
 
 
-def cross_fit(data: Examples, settings: LinearSettings, target: Floats | None = None) -> Floats:
+def cross_fit(data: Examples, settings: LinearSettings) -> Floats:
     """Predictions for every example by a model that saw none of its cluster, ``(n,)``."""
-    wanted = data.level if target is None else target
     random = np.random.default_rng(settings.seed)
     clusters = np.unique(data.cluster)
     fold_of = dict(
@@ -90,15 +81,14 @@ def cross_fit(data: Examples, settings: LinearSettings, target: Floats | None = 
     fold = np.array([fold_of[cluster] for cluster in data.cluster.tolist()])
     scores = np.zeros(len(data))
     for number in range(settings.folds):
-        model = _solve(data, settings, wanted, np.flatnonzero(fold != number))
+        model = _solve(data, settings, np.flatnonzero(fold != number))
         held = np.flatnonzero(fold == number)
         scores[held] = model.scores([data.features[index] for index in held])
     return scores
 
 
-def _solve(
-    data: Examples, settings: LinearSettings, target: Floats, rows: npt.NDArray[np.int64]
-) -> LinearModel:
+def _solve(data: Examples, settings: LinearSettings, rows: npt.NDArray[np.int64]) -> LinearModel:
+    target = data.level
     features = [data.features[index] for index in rows]
     scalars = np.array([one.scalars for one in features], np.float64)
     weight = data.weight[rows]

@@ -42,21 +42,21 @@ def tier0_graph(model: Tier0Model) -> onnx.ModelProto:
     head = {name: value.detach().numpy() for name, value in model.head.named_parameters()}
     span = model.head.span
     slope, shift = float(head["slope"]), float(head["bias"])
-    constants: dict[str, npt.NDArray[np.generic]] = {
+    constants: dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int8]] = {
         "table": table,
         "weights": model.linear.weights,
-        "bias": np.float32([model.linear.bias - CENTRE]),
-        "scale": np.float32(scale),
+        "bias": _float(model.linear.bias - CENTRE).reshape(1),
+        "scale": _float(scale),
         "w1": head["hidden.weight"].T.copy(),
         "b1": head["hidden.bias"],
         "w2": head["out.weight"].T.copy(),
         "b2": head["out.bias"],
-        "slope": np.float32(slope),
-        "shift": np.float32(CENTRE + shift),
+        "slope": _float(slope),
+        "shift": _float(CENTRE + shift),
         # Cumulative sums of the steps, away from the median on both sides, as one product.
         "reach": _reach(half),
-        "low": np.float32(span.low),
-        "high": np.float32(span.high),
+        "low": _float(span.low),
+        "high": _float(span.high),
     }
     node = helper.make_node
     nodes = [
@@ -98,6 +98,10 @@ def tier0_graph(model: Tier0Model) -> onnx.ModelProto:
     made.ir_version = 9
     onnx.checker.check_model(made)
     return made
+
+
+def _float(value: float) -> Array:
+    return np.array(value, np.float32)
 
 
 def _reach(half: int) -> Array:

