@@ -47,7 +47,7 @@ class _Encoder:
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         counts = np.array([[text.split().count(word) for word in _WORDS] for text in texts])
         vectors = (counts + 0.01).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 @pytest.fixture

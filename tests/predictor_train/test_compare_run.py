@@ -44,7 +44,7 @@ def test_both_training_sets_are_scored_on_all_parts(results: Results) -> None:
     assert [regime.name for regime in results.regimes] == ["shipped", "research"]
     for regime in results.regimes:
         assert set(regime.tests) == {"in", "out", "tools"}
-        assert [one.name for one in regime.candidates] == ["constant", "tier0"]
+        assert [one.name for one in regime.candidates] == ["constant", "tier0_undistilled"]
         tier0 = regime.candidates[1]
         for part in regime.tests:
             tau = tier0.parts[part].macro.tau_b
@@ -60,9 +60,13 @@ def test_what_could_not_be_fitted_is_named(results: Results) -> None:
     assert "fine_tuned" in results.regimes[0].left_out
 
 
+def test_the_reference_is_the_best_tier_0_there_is(results: Results) -> None:
+    assert [regime.reference for regime in results.regimes] == ["tier0_undistilled"] * 2
+
+
 def test_graphs_are_timed_and_ceilings_computed(results: Results) -> None:
     assert {(row.graph, row.prompt_tokens) for row in results.latency} == {
-        ("tier0", tokens) for tokens in (32, 128, 512, 4_096)
+        ("tier0_undistilled", tokens) for tokens in (32, 128, 512, 4_096)
     }
     assert {one.source for one in results.ceilings} == set(_SOURCES)
 

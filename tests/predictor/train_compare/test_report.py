@@ -44,7 +44,7 @@ def results() -> Results:
     sizes = {"in": {"set": (600, 12, 7_200)}, "out": {"other": (550, 1, 550)}}
     train = {"set": 4_000, "tiny": 57}
     regime = RegimeResult("shipped", "permissive data sets train", train, sizes, candidates,
-                          {"blend": "no checkpoint"})  # fmt: skip
+                          {"blend": "no checkpoint"}, "tier0")  # fmt: skip
     return Results(
         {"date": "2026-11-23", "command": "alise predictor evaluate --all", "kind": "full"},
         [regime],

@@ -25,7 +25,7 @@ def _results() -> Results:
         for name in ("constant", "tier0", "tier0_float")
     ]
     regime = RegimeResult("shipped", "all", {"set": 9}, {"in": {"set": (50, 1, 50)}}, candidates,
-                          {})  # fmt: skip
+                          {}, "tier0")  # fmt: skip
     return Results({"kind": "full"}, [regime], [], [], [])
 
 

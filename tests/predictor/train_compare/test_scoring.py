@@ -21,7 +21,7 @@ def _group(source: str, log_lengths: np.ndarray, aside: np.ndarray, first: int =
 
 def _fitted(levels: np.ndarray, sign: float = 1.0) -> Fitted:
     def quantiles(prompts: np.ndarray) -> np.ndarray:
-        return (levels[prompts][:, None] + _STEPS).astype(np.float32)
+        return np.asarray(levels[prompts][:, None] + _STEPS, np.float32)
 
     return Fitted(quantiles, score=lambda prompts: sign * levels[prompts])
 

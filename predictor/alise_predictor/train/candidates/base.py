@@ -41,12 +41,12 @@ class PromptStore:
     """
 
     def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
+        self.corpus = corpus
         self._features: dict[int, Features] = {}
 
     def request(self, prompt: int) -> PredictionRequest:
         """One prompt's request."""
-        return self._corpus.prompts[prompt].request
+        return self.corpus.prompts[prompt].request
 
     def text(self, prompt: int) -> str:
         """The last user turn, which is what encoders read."""

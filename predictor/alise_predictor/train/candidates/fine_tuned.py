@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 
 from alise_core.prediction import LEVELS
-from alise_predictor.artifact import TIER1, TOKENIZER, load_bundle
+from alise_predictor.artifact import TIER1, TOKENIZER, Bundle, load_bundle
 from alise_predictor.features import SCALARS, extract
 from alise_predictor.request import PredictionRequest
 from alise_predictor.serving.pieces import PieceReader
@@ -23,6 +23,7 @@ from alise_predictor.train.candidates.base import (
     Quantiles,
 )
 from alise_predictor.train.candidates.encoding import encode_texts, file_digest, piece_reader
+from alise_predictor.train.candidates.sessions import open_graph
 from alise_predictor.train.candidates.vectors import VectorCache, Vectors
 from alise_predictor.train.dataset.split import SALT
 from alise_predictor.train.encoder import Encoder, packaged_weights, read_shape
@@ -42,7 +43,7 @@ class FineTunedFloat:
 
     def fit(self, examples: Examples, context: Context) -> Fitted:
         """Load; training takes most of an hour and is ``alise predictor train``'s."""
-        checkpoint = _checkpoint(context)
+        checkpoint = find_checkpoint(context)
         network = load_network(checkpoint, context.span, float(np.median(examples.level)))
         reader = piece_reader(packaged_weights())
         store = context.prompts
@@ -68,7 +69,7 @@ class FineTunedInt8:
     def fit(self, examples: Examples, context: Context) -> Fitted:
         """Open or export the graph."""
         file, reader = _graph(examples, context)
-        session = onnxruntime.InferenceSession(str(file), _one_thread(), ["CPUExecutionProvider"])
+        session = open_graph(file)
 
         def run(requests: Sequence[PredictionRequest]) -> Vectors:
             return np.concatenate([_run(session, reader, one) for one in requests])
@@ -156,27 +157,43 @@ def _run(
 def _graph(examples: Examples, context: Context) -> tuple[Path, PieceReader]:
     if context.regime == PERMISSIVE and context.files.bundle is not None:
         return _from_bundle(context.files.bundle)
-    network = load_network(_checkpoint(context), context.span, float(np.median(examples.level)))
+    network = load_network(find_checkpoint(context), context.span, float(np.median(examples.level)))
     file = context.files.cache / f"tier1-{context.regime}-int8.onnx"
     export_int8(network, len(SCALARS), file)
     return file, piece_reader(packaged_weights())
 
 
-def _from_bundle(directory: Path) -> tuple[Path, PieceReader]:
+def open_bundle(directory: Path) -> Bundle:
+    """A bundle whose training prompts are on the training side here, too.
+
+    Raises:
+        ArtifactError: It is damaged or of another version.
+        CandidateUnavailable: It was trained on another split.
+    """
     bundle = load_bundle(directory)
-    facts = bundle.manifest.tier1
-    if facts is None:
-        raise CandidateUnavailable(f"{directory} has no tier 1")
     if bundle.manifest.training.split_salt != SALT:
         raise CandidateUnavailable(
-            f"{directory} was trained on another split (salt "
+            "the bundle was trained on another split (salt "
             f"{bundle.manifest.training.split_salt!r}, here {SALT!r}): it may know the test prompts"
         )
+    return bundle
+
+
+def _from_bundle(directory: Path) -> tuple[Path, PieceReader]:
+    bundle = open_bundle(directory)
+    facts = bundle.manifest.tier1
+    if facts is None:
+        raise CandidateUnavailable("the bundle has no tier 1")
     reader = PieceReader(bundle.read(TOKENIZER), facts.head_pieces, facts.tail_pieces)
     return directory / TIER1, reader
 
 
-def _checkpoint(context: Context) -> Path:
+def find_checkpoint(context: Context) -> Path:
+    """The fine-tuned network of a regime.
+
+    Raises:
+        CandidateUnavailable: There is none.
+    """
     directory = context.files.checkpoints
     file = None if directory is None else directory / f"{context.regime}.pt"
     if file is None or not file.exists():
@@ -185,13 +202,6 @@ def _checkpoint(context: Context) -> Path:
             f"give a directory with {context.regime}.pt"
         )
     return file
-
-
-def _one_thread() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tier 0 as it is shipped, and what is left of it when parts are taken away."""
+"""Tier 0 learned from answers alone, and what is left of it when parts are taken away."""
 
 import re
 from collections.abc import Callable
@@ -60,8 +60,8 @@ class Hashed:
         int8: Predict with the quantized table, as the ONNX file does.
     """
 
-    name: str = "tier0"
-    summary: str = "hashed n-grams, linear score, quantile head: tier 0 as shipped (int8 table)"
+    name: str = "tier0_undistilled"
+    summary: str = "tier 0 learned from answers alone, without tier 1's opinion"
     view: View = as_shipped
     linear: LinearSettings = field(default_factory=LinearSettings)
     int8: bool = True
@@ -76,7 +76,7 @@ class Hashed:
             ],
         )
         head = HeadSettings(steps=_QUICK_STEPS) if context.quick else HeadSettings()
-        model = fit_tier0(seen, LengthRange(*context.span), self.linear, head)
+        model = fit_tier0(seen, seen, LengthRange(*context.span), self.linear, head)
         if self.int8:
             model = _rounded(model)
         store = context.prompts
@@ -109,20 +109,24 @@ def _rounded(model: Tier0Model) -> Tier0Model:
 
 
 def hashed_candidates() -> list[Hashed]:
-    """Tier 0, and tier 0 without each of its parts."""
+    """The undistilled tier 0, and the same without each of its parts."""
     return [
         Hashed(),
-        Hashed("tier0_float", "tier 0 with the table in float32", int8=False),
+        Hashed("tier0_float", "tier0_undistilled with the table in float32", int8=False),
         Hashed(
             "tier0_word_bigrams",
-            "tier 0 on word 1-2-grams in 65,536 buckets (the study's features)",
+            "tier0_undistilled on plain word 1-2-grams in 65,536 buckets",
             view=word_bigrams,
         ),
-        Hashed("tier0_text_only", "tier 0 without the numbers of the request", without_numbers),
-        Hashed("tier0_numbers_only", "tier 0 without the text's n-grams", without_text),
+        Hashed(
+            "tier0_text_only",
+            "tier0_undistilled without the numbers of the request",
+            without_numbers,
+        ),
+        Hashed("tier0_numbers_only", "tier0_undistilled without the text's n-grams", without_text),
         Hashed(
             "tier0_no_indicators",
-            "tier 0 fitted without the indicators of the datasets",
+            "tier0_undistilled fitted without the indicators of the datasets",
             linear=LinearSettings(source_scale=0.0),
         ),
     ]

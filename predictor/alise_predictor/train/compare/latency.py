@@ -13,6 +13,7 @@ from alise_predictor.features import SCALARS, extract
 from alise_predictor.request import PredictionRequest
 from alise_predictor.serving import LengthPredictor
 from alise_predictor.serving.pieces import PieceReader
+from alise_predictor.train.candidates.sessions import open_graph
 from alise_predictor.train.compare.results import LatencyResult
 from alise_predictor.train.compare.timing import measure, sample_requests
 
@@ -40,7 +41,7 @@ def graph_latency(
     """
     found: list[LatencyResult] = []
     for name, file in graphs.items():
-        session = onnxruntime.InferenceSession(str(file), _options(), ["CPUExecutionProvider"])
+        session = open_graph(file)
         if any(item.name == "ids" for item in session.get_inputs()):
             found += [_hashed(name, session, tokens, calls) for tokens in PROMPT_TOKENS]
         elif reader is not None:
@@ -130,11 +131,3 @@ def _result(
     return LatencyResult(
         graph, what, batch, tokens, pieces, times.wall_us, times.cpu_us, times.calls
     )
-
-
-def _options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options

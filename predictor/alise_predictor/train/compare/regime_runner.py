@@ -1,6 +1,6 @@
 """Fits every candidate on one training set and scores it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,8 +25,8 @@ from alise_predictor.train.dataset.corpus import Corpus
 from alise_predictor.train.dataset.split import TRAIN, VAL
 from alise_predictor.train.examples import Examples, gather
 
-REFERENCE = "tier0"
-"""What every other candidate is compared with."""
+REFERENCES = ("tier0", "tier0_undistilled")
+"""What every other candidate is compared with: the first of these that was run."""
 
 _SPAN = (0.05, 99.95)
 """Percentiles of the training answers between which lengths are predicted."""
@@ -109,6 +109,7 @@ def run_regime(regime: Regime, candidates: Sequence[Candidate], setting: Setting
         {part: _sizes(groups) for part, groups in tests.items()},
         _with_differences(found, predictions, tests, setting),
         left_out,
+        _reference(predictions),
     )
     return RegimeRun(result, fitted)
 
@@ -147,7 +148,8 @@ def _with_differences(
     tests: dict[str, list[GroupRows]],
     setting: Setting,
 ) -> list[CandidateResult]:
-    if REFERENCE not in predictions:
+    reference = _reference(predictions)
+    if reference is None:
         return found
     limits = setting.limits
     results = {candidate.name: dict(candidate.parts) for candidate in found}
@@ -157,12 +159,16 @@ def _with_differences(
             for name, one in predictions.items()
         }
         differences = tau_differences(
-            groups, scores, REFERENCE,
+            groups, scores, reference,
             models=limits.bootstrap_models, resamples=limits.resamples, seed=setting.seed,
         )  # fmt: skip
         for name, difference in differences.items():
             results[name][part] = replace(results[name][part], difference=difference)
     return [replace(candidate, parts=results[candidate.name]) for candidate in found]
+
+
+def _reference(predictions: Mapping[str, object]) -> str | None:
+    return next((name for name in REFERENCES if name in predictions), None)
 
 
 def _counts(examples: Examples, corpus: Corpus) -> dict[str, int]:

@@ -27,7 +27,7 @@ _PARTS = {
     OUT: "Out of distribution: data sets absent from training",
     TOOLS: "Tool calls: one data set absent from training",
 }
-_TAKEN = ("constant", "tier0", "fine_tuned_int8", "blend_int8")
+_TAKEN = ("constant", "tier0", "tier0_undistilled", "fine_tuned_int8", "blend_int8")
 """Candidates that the pictures show, of those that were run."""
 
 
@@ -80,7 +80,7 @@ def _regime(regime: RegimeResult) -> list[str]:
     for part, title in _PARTS.items():
         if part not in regime.tests:
             continue
-        parts += [f"### {title}", markdown(main_table(regime.candidates, part))]
+        parts += [f"### {title}", markdown(main_table(regime, part))]
         parts += [_leaders(regime, part), "Kendall's tau-b of each data set:"]
         parts.append(markdown(source_table(regime.candidates, part)))
     parts += ["### What trains and what is scored", markdown(_tests(regime))]
@@ -111,7 +111,11 @@ def _leaders(regime: RegimeResult, part: str) -> str:
             same.append(one.name)
     if not (better or same or worse):
         return ""
-    lists = (("better than tier0", better), ("not told apart from it", same), ("worse", worse))
+    lists = (
+        (f"better than {regime.reference}", better),
+        ("not told apart from it", same),
+        ("worse", worse),
+    )
     text = "; ".join(f"{title}: {', '.join(names) or 'none'}" for title, names in lists)
     return wrap(f"By the 95 % interval of the difference in tau, {text}.")
 
@@ -122,8 +126,9 @@ def _held_out(results: Results) -> list[str]:
     return [
         "## Tier 0 without data sets and models",
         wrap(
-            "Tier 0 is fitted again without one data set, and without a third of the models of a "
-            "data set. Both columns are scored on the same rows; where a data set has too few "
+            "Tier 0, undistilled, is fitted again without one data set, and without a third of the "
+            "models of a data set. Both columns are scored on the same rows; where a data set has "
+            "too few "
             "test prompts for that, all of it is scored and the second column is empty. A time "
             "split needs timestamps, which only own data has; none was in this directory."
         ),
@@ -205,7 +210,7 @@ def _method() -> list[str]:
         "tokens. Pinball is the mean over the levels 0.1, 0.25, 0.5, 0.75 and 0.9, in log "
         "tokens. `<= p50`, `<= p90` and `p10-p90` are shares of true lengths, honest at 0.50, "
         "0.90 and 0.80.",
-        "`tau - tier0` is a paired bootstrap over prompts: the prompts of each data set are "
+        "The last column is a paired bootstrap over prompts: the prompts of each data set are "
         "drawn with replacement, for both candidates and all models alike; in brackets the 2.5th "
         "and 97.5th percentiles. It is over fewer models than the tau beside it.",
         "Tool calls are in no average: their answers are calls, not prose.",

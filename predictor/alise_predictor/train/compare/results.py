@@ -17,7 +17,7 @@ class PartResult:
         pooled: All rows at once: flatters, because data sets differ in length.
         by_source: Mean over models of each data set.
         curve: Promised and observed shares, mean over data sets.
-        difference: Tau minus that of tier 0, with its interval; ``None`` for tier 0 itself.
+        difference: Tau minus that of the reference, with its interval; ``None`` for itself.
     """
 
     macro: Figures
@@ -62,6 +62,7 @@ class RegimeResult:
         tests: Part to data set to [prompts, groups, rows] scored.
         candidates: In the order of the catalogue.
         left_out: Candidate to why it was not run.
+        reference: Candidate that the others' tau is compared with; ``None`` if it was not run.
     """
 
     name: str
@@ -70,6 +71,7 @@ class RegimeResult:
     tests: Mapping[str, Mapping[str, tuple[int, int, int]]]
     candidates: list[CandidateResult]
     left_out: Mapping[str, str]
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,11 @@ def markdown(rows: Rows, *, left: int = 1) -> str:
     return "\n".join(lines)
 
 
-def main_table(candidates: Sequence[CandidateResult], part: str) -> Rows:
+def main_table(regime: RegimeResult, part: str) -> Rows:
     """All figures of one part, macro-averaged, with the pooled tau and the difference."""
-    rows = [["candidate", *(head for head, _, _ in _COLUMNS), "pooled tau", "tau - tier0"]]
-    for candidate in candidates:
+    heads = [head for head, _, _ in _COLUMNS]
+    rows = [["candidate", *heads, "pooled tau", f"tau - {regime.reference or _UNKNOWN}"]]
+    for candidate in regime.candidates:
         found = candidate.parts.get(part)
         if found is None:
             continue

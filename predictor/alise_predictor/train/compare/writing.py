@@ -20,6 +20,9 @@ from alise_predictor.train.dataset.corpus import Corpus
 
 NAME = "predictor"
 _SHIPPED = ("tier0", "fine_tuned_int8", "blend_int8")
+_DRAWN = (*_SHIPPED, "prompt_length", "hand_boosting", "tier0_undistilled", "bag_mlp",
+          "frozen_pinball", "fine_tuned")  # fmt: skip
+"""Candidates in the picture of costs: more points than these cannot be told apart."""
 
 
 def write_report(results: Results, directory: Path) -> None:
@@ -49,7 +52,7 @@ def summary(results: Results) -> str:
     parts = []
     for regime in results.regimes:
         for part in regime.tests:
-            parts += [f"{regime.name}, {part}", table(main_table(regime.candidates, part)), ""]
+            parts += [f"{regime.name}, {part}", table(main_table(regime, part)), ""]
     return "\n".join(parts).rstrip()
 
 
@@ -86,6 +89,8 @@ def _draw(regime: RegimeResult, directory: Path) -> list[str]:
 def _points(regime: RegimeResult) -> list[Candidate]:
     points = []
     for one in regime.candidates:
+        if one.name not in _DRAWN:
+            continue
         tau = one.parts[IN].macro.tau_b if IN in one.parts else None
         if tau is not None and one.one_us is not None:
             points.append(
