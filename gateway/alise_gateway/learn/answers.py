@@ -106,7 +106,7 @@ class AnswerLearner:
             self._learn(self._backlog.popleft())
 
     def _schedule(self) -> None:
-        if not (self._is_scheduled or self._is_paused):
+        if not self._is_scheduled:
             self._is_scheduled = True
             self._call_soon(self._turn)
 

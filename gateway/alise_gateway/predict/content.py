@@ -93,7 +93,8 @@ def read_content(content: ContentFields, model: str, max_tokens: int | None) -> 
 
 def wants_one_answer(content: ContentFields) -> bool:
     """False where an answer's token count will be that of several answers together."""
-    if content.n is not ABSENT and bytes(content.n) not in (b"1", b"null"):
+    wanted = bytes(memoryview(content.n)[:_BOUNDARY_BYTES])
+    if content.n is not ABSENT and wanted not in (b"1", b"null"):
         return False
     if content.prompt is ABSENT:
         return True

@@ -127,6 +127,16 @@ async def test_a_bundle_that_was_half_copied_is_taken_when_it_is_whole(
     assert (bench.version, bench.keeper.error) == ("2", None)
 
 
+async def test_the_old_bundle_put_back_ends_the_error(bench: Bench) -> None:
+    before = (bench.directory / MANIFEST).read_bytes()
+    (bench.directory / MANIFEST).write_text("{")
+    await bench.keeper.refresh()
+    assert bench.keeper.error is not None
+    (bench.directory / MANIFEST).write_bytes(before)
+    await bench.keeper.refresh()
+    assert (bench.version, bench.keeper.error) == ("1", None)
+
+
 async def test_a_model_that_predicts_nothing_is_refused(tmp_path: Path) -> None:
     bench = Bench(bundle(tmp_path / "nan", bias=float("nan")))
     await bench.keeper.refresh()

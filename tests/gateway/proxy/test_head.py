@@ -70,6 +70,7 @@ def test_what_reaches_the_client() -> None:
         (b"content-length", b"5"),
         (b"connection", b"close"),
         (b"x-alise-backend", b"forged"),
+        (b"x-alise-predicted-tokens", b"7"),
         (b"content-type", b"text/plain"),
     ]
     head = reply_head(ResponseHead(599, fields, 5, False, True), b"x-own: 1\r\n")
