@@ -131,7 +131,7 @@ async def test_the_old_bundle_put_back_ends_the_error(bench: Bench) -> None:
     before = (bench.directory / MANIFEST).read_bytes()
     (bench.directory / MANIFEST).write_text("{")
     await bench.keeper.refresh()
-    assert bench.keeper.error is not None
+    assert "JSON" in str(bench.keeper.error)
     (bench.directory / MANIFEST).write_bytes(before)
     await bench.keeper.refresh()
     assert (bench.version, bench.keeper.error) == ("1", None)
