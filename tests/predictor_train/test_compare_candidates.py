@@ -1,5 +1,6 @@
 """Every candidate learns what there is to learn, and never leaves the training range."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ pytest.importorskip("lightgbm")
 pytest.importorskip("sklearn")
 
 from alise_core.clock import MonotonicClock
+from alise_predictor.artifact import write_bundle
 from alise_predictor.evaluation.ranking import kendall_tau_b
 from alise_predictor.request import from_prompt
+from alise_predictor.serving import LengthPredictor
 from alise_predictor.train.candidates.bag_mlp import BagMlp
 from alise_predictor.train.candidates.base import (
     MEDIAN,
@@ -22,6 +25,7 @@ from alise_predictor.train.candidates.base import (
     PromptStore,
 )
 from alise_predictor.train.candidates.constant import Constant
+from alise_predictor.train.candidates.distilled import DistilledTier0
 from alise_predictor.train.candidates.fine_tuned import Blend, FineTunedFloat, FineTunedInt8
 from alise_predictor.train.candidates.hand_boosting import HandBoosting
 from alise_predictor.train.candidates.hashed import Hashed, hashed_candidates
@@ -30,8 +34,10 @@ from alise_predictor.train.compare.options import Limits
 from alise_predictor.train.compare.regime_runner import Setting, prepare
 from alise_predictor.train.compare.regimes import Regime, make_regime
 from alise_predictor.train.dataset.corpus import Corpus
+from alise_predictor.train.dataset.split import SALT
 from alise_predictor.train.examples import Examples
 from fakes.length_corpus import make_corpus
+from fakes.predictor_bundle import BundleOptions, description, files, tiny_bundle
 
 _LEARN: list[Candidate] = [HandBoosting(), *hashed_candidates()[:4], BagMlp()]
 _ALL: list[Candidate] = [Constant(), PromptLength(), *_LEARN]
@@ -100,7 +106,7 @@ def test_fitting_twice_gives_the_same(prepared: tuple[Examples, Context]) -> Non
 
 
 def test_a_fine_tuned_network_needs_a_checkpoint(prepared: tuple[Examples, Context]) -> None:
-    for candidate in (FineTunedFloat(), FineTunedInt8()):
+    for candidate in (FineTunedFloat(), FineTunedInt8(), DistilledTier0()):
         with pytest.raises(CandidateUnavailable, match=r"shipped\.pt"):
             candidate.fit(*prepared)
 
@@ -112,8 +118,39 @@ def test_a_blend_is_the_weighted_mean_and_needs_both(prepared: tuple[Examples, C
         blend.fit(examples, context)
     fitted = {one.name: one.fit(examples, context) for one in (Constant(), PromptLength())}
     prompts = context.validation.prompts
-    both = Context(**{name: getattr(context, name) for name in Context.__slots__}
-                   | {"fitted": fitted})  # fmt: skip
+    both = replace(context, fitted=fitted)
     expected = (0.25 * fitted["constant"].log_quantiles(prompts)
                 + 0.75 * fitted["prompt_length"].log_quantiles(prompts))  # fmt: skip
     assert blend.fit(examples, both).log_quantiles(prompts) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_bundle_of_another_split_is_not_compared(
+    prepared: tuple[Examples, Context], tmp_path: Path
+) -> None:
+    examples, context = prepared
+    bundle = tiny_bundle(tmp_path / "bundle", BundleOptions(tier1=True))
+    theirs = replace(context, files=replace(context.files, bundle=bundle.directory))
+    for candidate in (DistilledTier0(), FineTunedInt8()):
+        with pytest.raises(CandidateUnavailable, match="another split"):
+            candidate.fit(examples, theirs)
+
+
+def test_a_bundle_of_this_split_answers_itself(
+    prepared: tuple[Examples, Context], tmp_path: Path
+) -> None:
+    examples, context = prepared
+    options = BundleOptions(tier1=True)
+    made = description(tier1=True)
+    training = made.training.model_copy(update={"split_salt": SALT})
+    bundle = write_bundle(tmp_path / "bundle", made.model_copy(update={"training": training}),
+                          files(options))  # fmt: skip
+    theirs = replace(context, files=replace(context.files, bundle=bundle.directory))
+    predictor = LengthPredictor.open(bundle, tier1=False)
+    prompts = context.validation.prompts[:5]
+    fitted = DistilledTier0().fit(examples, theirs)
+    expected = [predictor.predict(context.prompts.request(one)).log_quantiles for one in prompts]
+    assert np.allclose(fitted.log_quantiles(prompts), expected, atol=1e-5)
+    assert fitted.size_bytes == (bundle.directory / "tier0.onnx").stat().st_size
+    second = FineTunedInt8().fit(examples, theirs).log_quantiles(prompts)
+    assert second.shape == (5, 7)
+    assert np.array_equal(second, FineTunedInt8().fit(examples, theirs).log_quantiles(prompts))

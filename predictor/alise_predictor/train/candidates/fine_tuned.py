@@ -236,7 +236,12 @@ class Blend:
             mixed = self.weight * one.log_quantiles(prompts) + rest * other.log_quantiles(prompts)
             return mixed.astype(np.float32)
 
-        return Fitted(log_quantiles, size_bytes=one.size_bytes + other.size_bytes)
+        parts = [each.predict_one for each in (one, other) if each.predict_one is not None]
+        return Fitted(
+            log_quantiles,
+            size_bytes=one.size_bytes + other.size_bytes,
+            predict_one=lambda request: [predict(request) for predict in parts],
+        )
 
 
 def fine_tuned_candidates() -> list[FineTunedFloat | FineTunedInt8 | Blend]:

@@ -86,10 +86,8 @@ def adapt(
     mask: npt.NDArray[np.bool_],
     predictor: Predictor,
     clock: Clock,
-    *,
-    tiers: Sequence[str] = ("tier0", "tier1"),
-    seed: int = 0,
-    log: Callable[[str], None] = lambda _: None,
+    tiers: Sequence[str],
+    log: Callable[[str], None],
 ) -> list[AdaptationResult]:
     """Replay all streams.
 
@@ -99,10 +97,9 @@ def adapt(
         predictor: The bundle's.
         clock: For the replay.
         tiers: Which to replay with; ``tier1`` gives the learner embeddings.
-        seed: Of the streams' order.
         log: Told about progress.
     """
-    found = _streams(corpus, mask, seed)
+    found = _streams(corpus, mask)
     results = []
     for tier in tiers:
         remembering = _Remembering(predictor)
@@ -142,9 +139,7 @@ class _Remembering:
         return self._known[key]
 
 
-def _streams(
-    corpus: Corpus, mask: npt.NDArray[np.bool_], seed: int
-) -> list[tuple[str, str, list[Sample]]]:
+def _streams(corpus: Corpus, mask: npt.NDArray[np.bool_]) -> list[tuple[str, str, list[Sample]]]:
     per_source: dict[str, list[tuple[str, npt.NDArray[np.int64]]]] = {}
     for source, model, members in corpus.groups():
         chosen = members[mask[members]]
@@ -152,7 +147,7 @@ def _streams(
             per_source.setdefault(source, []).append((model, chosen))
     found = []
     for source, groups in per_source.items():
-        random = np.random.default_rng((seed, crc32(source.encode())))
+        random = np.random.default_rng(crc32(source.encode()))
         picked = random.permutation(len(groups))[:_MOST_MODELS]
         for model, members in (groups[index] for index in picked):
             rows = random.permutation(members)[:_MOST_ROWS]

@@ -36,6 +36,7 @@ def without_sources(
     """
     corpus, found = setting.corpus, []
     numbers = [corpus.sources.index(name) for name in regime.train]
+    span = prepare(regime, setting)[1].span
     for source in regime.train:
         splits = leave_source_out(corpus, [source])
         splits[~np.isin(_sources(setting), numbers)] = UNUSED
@@ -48,7 +49,6 @@ def without_sources(
             continue
         held = Regime(f"without-{source}", "", regime.train, splits, {OUT: test})
         without = _figures(held, candidate, rows, setting)
-        span = prepare(regime, setting)[1].span
         same = score(predict(with_all, known), known, {}, span).grouped.macro if known else None
         found.append(HeldOut("data set", source, without, same))
         setting.log(f"without {source}: tau {_shown(without)}, with it {_shown(same)}")

@@ -47,7 +47,7 @@ def graph_latency(
         elif reader is not None:
             found += [
                 _encoder(name, session, reader, (tokens, batch), calls)
-                for batch in (1, BATCH)
+                for batch in _batches(session)
                 for tokens in PROMPT_TOKENS
             ]
     return found
@@ -113,6 +113,12 @@ def _encoder(
     }
     fewer = max(5, calls // _SLOWER if batch == 1 else calls // _SLOWER**2)
     return _result(name, "graph", (batch, tokens, longest), _runs(session, [feed]), fewer)
+
+
+def _batches(session: onnxruntime.InferenceSession) -> tuple[int, ...]:
+    """Batch sizes the graph takes, of the two that are measured."""
+    size = session.get_inputs()[0].shape[0]
+    return (size,) if isinstance(size, int) else (1, BATCH)
 
 
 def _runs(session: onnxruntime.InferenceSession, feeds: Sequence[Feed]) -> list[Call]:

@@ -67,15 +67,15 @@ def main_table(regime: RegimeResult, part: str) -> Rows:
 
 
 def source_table(candidates: Sequence[CandidateResult], part: str) -> Rows:
-    """Tau of each data set, mean over models; data sets down, candidates across."""
+    """Tau of each data set, mean over models, and their mean."""
     shown = [candidate for candidate in candidates if part in candidate.parts]
     sources = list(dict.fromkeys(name for one in shown for name in one.parts[part].by_source))
-    rows = [["data set", *(candidate.name for candidate in shown)]]
-    for source in sources:
-        cells = [figure(one.parts[part].by_source.get(source), "tau_b", 3) for one in shown]
-        rows.append([source, *cells])
-    macro = [figure(one.parts[part].macro, "tau_b", 3) for one in shown]
-    return [*rows, ["macro", *macro]]
+    rows = [["candidate", *sources, "macro"]]
+    for one in shown:
+        found = one.parts[part]
+        cells = [figure(found.by_source.get(source), "tau_b", 3) for source in sources]
+        rows.append([one.name, *cells, figure(found.macro, "tau_b", 3)])
+    return rows
 
 
 def cost_table(candidates: Sequence[CandidateResult]) -> Rows:
