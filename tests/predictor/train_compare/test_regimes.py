@@ -48,3 +48,10 @@ def test_no_near_duplicate_is_on_two_sides() -> None:
     corpus = make_corpus(_SOURCES, shared={"tulu_eval": "alpaca_eval", "bfcl": "gpteacher_code"})
     for regime in regimes(corpus):
         check_no_leak(corpus, regime.all_splits())
+
+
+def test_own_workloads_are_out_of_distribution_for_what_is_shipped() -> None:
+    corpus = make_corpus({"gpteacher_code": (True, True), "own:support": (False, True)})
+    shipped, research = regimes(corpus)
+    assert _names(corpus, shipped.tests[OUT]) == {"own:support"}
+    assert _names(corpus, research.splits == TRAIN) == {"gpteacher_code", "own:support"}

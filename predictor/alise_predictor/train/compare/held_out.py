@@ -12,15 +12,20 @@ from alise_predictor.train.compare.rows import GroupRows, draw_rows
 from alise_predictor.train.compare.scoring import predict, score
 from alise_predictor.train.dataset.split import (
     TEST,
+    TRAIN,
     UNUSED,
+    VAL,
     in_distribution,
     leave_model_out,
     leave_source_out,
+    split_by_time,
 )
 
 MODEL_SOURCES = ("alpaca_eval", "mmlu_pro")
 """Data sets with enough models to hold a third of them out."""
 _SHARE = 3
+_EARLIER = 80
+"""Percentile of the timestamps up to which requests train."""
 
 
 def without_sources(
@@ -82,6 +87,25 @@ def without_models(candidate: Candidate, setting: Setting) -> list[HeldOut]:
         )  # fmt: skip
         setting.log(f"{found[-1].name}: tau {_shown(found[-1].without)}")
     return found
+
+
+def after(candidate: Candidate, setting: Setting) -> list[HeldOut]:
+    """Train on what was sent first and score what was sent later, where there are timestamps."""
+    corpus = setting.corpus
+    times = [one.timestamp_s for one in corpus.prompts if one.timestamp_s is not None]
+    if not times:
+        return []
+    boundary = float(np.percentile(times, _EARLIER))
+    splits = split_by_time(corpus, boundary)
+    test = splits == TEST
+    rows = _draw(test, setting)
+    if not rows or not (splits == TRAIN).any() or not (splits == VAL).any():
+        return []
+    held = Regime("earlier", "", corpus.sources, splits, {OUT: test})
+    name = f"what was sent after the first {_EARLIER} %"
+    found = HeldOut("time", name, _figures(held, candidate, rows, setting), None)
+    setting.log(f"{name}: tau {_shown(found.without)}")
+    return [found]
 
 
 def _draw(mask: npt.NDArray[np.bool_], setting: Setting) -> list[GroupRows]:

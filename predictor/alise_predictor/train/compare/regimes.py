@@ -45,14 +45,11 @@ class Regime:
 
 def regimes(corpus: Corpus) -> list[Regime]:
     """The shipped training set, and all data that may train."""
-    present = set(corpus.sources)
-    trains = [facts.name for facts in corpus.datasets if facts.trains and facts.name in present]
+    known = {facts.name: facts for facts in corpus.datasets}
+    kinds = {source: known[source.partition(":")[0]] for source in corpus.sources}
+    trains = [source for source, facts in kinds.items() if facts.trains]
     derived = _derived()
-    clean = [
-        facts.name
-        for facts in corpus.datasets
-        if facts.name in trains and facts.permissive and facts.name not in derived
-    ]
+    clean = [source for source in trains if kinds[source].permissive and source not in derived]
     research = [name for name in trains if name not in RESEARCH_HELD_OUT]
     found = [
         (
@@ -65,7 +62,7 @@ def regimes(corpus: Corpus) -> list[Regime]:
             "research",
             "every data set trains, non-commercial ones too, but those held out",
             research,
-            [name for name in RESEARCH_HELD_OUT if name in present],
+            [name for name in RESEARCH_HELD_OUT if name in kinds],
         ),
     ]
     return [

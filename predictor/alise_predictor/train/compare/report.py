@@ -123,17 +123,23 @@ def _leaders(regime: RegimeResult, part: str) -> str:
 def _held_out(results: Results) -> list[str]:
     if not results.held_out:
         return []
+    timed = any(one.kind == "time" for one in results.held_out)
     return [
         "## Tier 0 without data sets and models",
         wrap(
             "Tier 0, undistilled, is fitted again without one data set, and without a third of the "
             "models of a data set. Both columns are scored on the same rows; where a data set has "
             "too few "
-            "test prompts for that, all of it is scored and the second column is empty. A time "
-            "split needs timestamps, which only own data has; none was in this directory."
+            "test prompts for that, all of it is scored and the second column is empty."
+            + ("" if timed else _UNTIMED)
         ),
         markdown(held_out_table(results.held_out), left=2),
     ]
+
+
+_UNTIMED = (
+    " A time split needs timestamps, which only own data has; the directory held none with enough."
+)
 
 
 def _ceilings(results: Results) -> list[str]:

@@ -14,7 +14,7 @@ from alise_predictor.train.candidates.catalogue import QUICK, all_candidates
 from alise_predictor.train.candidates.encoding import piece_reader
 from alise_predictor.train.compare.ceilings import corpus_ceilings, temperature_ceilings
 from alise_predictor.train.compare.conditions import conditions
-from alise_predictor.train.compare.held_out import without_models, without_sources
+from alise_predictor.train.compare.held_out import after, without_models, without_sources
 from alise_predictor.train.compare.latency import bundle_latency, graph_latency
 from alise_predictor.train.compare.options import QUICK_LIMITS, Limits, Options
 from alise_predictor.train.compare.regime_runner import RegimeRun, Setting, run_regime
@@ -92,6 +92,7 @@ def compare(
         fitted = runs[0].fitted[_EXPLORED]
         held_out += without_sources(found[0], fitted, explored, setting)
         held_out += without_models(explored, setting)
+        held_out += after(explored, setting)
     setting.log("ceilings")
     ceilings = [*temperature_ceilings(options.data), *corpus_ceilings(corpus, options.seed)]
     setting.log("latency")
