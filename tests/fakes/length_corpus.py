@@ -62,8 +62,8 @@ def make_corpus(
         ),
         models=tuple(f"model-{number}" for number in range(models)),
         datasets=tuple(
-            DatasetFacts(name=name.partition(":")[0], licence="MIT", permissive=permissive, trains=trains,
-                         upstream="made up", sha256="0" * 64)
+            DatasetFacts(name=name.partition(":")[0], licence="MIT", permissive=permissive,
+                         trains=trains, upstream="made up", sha256="0" * 64)
             for name, (permissive, trains) in sources.items()
         ),
         tokenizer="words",
