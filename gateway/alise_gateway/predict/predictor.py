@@ -180,8 +180,10 @@ class Predictor:
             quantiles = corrected.log_quantiles
             if question.hint is not None:
                 quantiles = moved(quantiles, question.hint)
+            # This tenant's own answers may vouch for more than training has seen.
+            highest = max(loaded.highest, corrected.reach_tokens)
             distribution = LengthDistribution.of(
-                quantiles, loaded.lowest, loaded.highest, question.max_tokens
+                quantiles, loaded.lowest, highest, question.max_tokens
             )
         except Exception as error:
             self._fell_back(FallbackCause.LEARNING_FAILED, error)

@@ -172,7 +172,8 @@ class _Run:
         self._static.append(self._clamped(prior if raw is None else raw.log_quantiles, request))
         if self._learner is None or corrected is None:
             return
-        self._learned.append(self._clamped(corrected.log_quantiles, request))
+        reach = corrected.reach_tokens
+        self._learned.append(self._clamped(corrected.log_quantiles, request, reach))
         self._running.append((sample, raw, corrected))
         if len(self._running) > self._delay:
             self._observe(self._learner, *self._running.popleft())
@@ -226,13 +227,13 @@ class _Run:
         )
 
     def _clamped(
-        self, log_quantiles: Sequence[float], request: PredictionRequest
+        self, log_quantiles: Sequence[float], request: PredictionRequest, reach: float = 0.0
     ) -> tuple[float, ...]:
-        """As the gateway uses them: ordered, in the range of training, below ``max_tokens``."""
+        """As the gateway uses them: ordered, in the range that is known, below ``max_tokens``."""
         distribution = LengthDistribution.of(
             log_quantiles,
             self._manifest.lowest_tokens,
-            self._manifest.highest_tokens,
+            max(self._manifest.highest_tokens, reach),
             request.max_tokens,
         )
         return tuple(log1p(distribution.quantile(level)) for level in LEVELS)

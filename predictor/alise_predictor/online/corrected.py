@@ -53,9 +53,12 @@ class Corrected:
         source: Which tier, or which fallback.
         is_trusted: Whether this key's predictions have kept what they promised lately.
         evidence: For ``OnlineLearner.observe``; ``None`` when no model answered.
+        reach_tokens: How far this key's own answers vouch for lengths; 0 while there are too few.
+            Predictions may go this far beyond the range that the model was trained in.
     """
 
     log_quantiles: tuple[float, ...]
     source: PredictionSource
     is_trusted: bool
     evidence: Evidence | None = None
+    reach_tokens: float = 0.0

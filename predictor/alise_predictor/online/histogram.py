@@ -1,6 +1,7 @@
 """How long the answers of one key have been: what is left to say when no model answers."""
 
 from collections.abc import Mapping, Sequence
+from math import expm1
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ KEEP = 1.0 - 1.0 / 2_000
 LEAST_ANSWERS = 5.0
 """With fewer answers a histogram says less than the one above it."""
 
+VOUCHING = 3.0
+"""Answers at least so long before predictions may be: one alone moves nothing."""
+
 TENANT_WEIGHT = 50.0
 """Answers' worth that one tenant counts at most in its model's histogram."""
 
@@ -29,10 +33,16 @@ Mass = npt.NDArray[np.float64]
 class LengthHistogram:
     """Log-spaced bins with exponential forgetting."""
 
-    __slots__ = ("_mass",)
+    __slots__ = ("_mass", "_reach")
 
     def __init__(self) -> None:
         self._mass: Mass = np.zeros(BINS)
+        self._reach = 0.0
+
+    @property
+    def reach_tokens(self) -> float:
+        """Length that ``VOUCHING`` answers have reached, in tokens; 0 while there are fewer."""
+        return self._reach
 
     @property
     def mass(self) -> Mass:
@@ -48,6 +58,7 @@ class LengthHistogram:
         """Learn one answer, ``log(1 + tokens)``."""
         self._mass *= KEEP
         self._mass[min(max(int(log_tokens / BIN_WIDTH), 0), BINS - 1)] += 1.0
+        self._measure_reach()
 
     def state(self) -> State:
         """For a snapshot."""
@@ -60,6 +71,13 @@ class LengthHistogram:
             StateError: It is not what ``state`` writes.
         """
         self._mass = np.maximum(take(state, "mass", np.float64, BINS), 0.0)
+        self._measure_reach()
+
+    def _measure_reach(self) -> None:
+        longer = np.cumsum(self._mass[::-1])[::-1]
+        # Forgetting has made a little less than three of three answers.
+        reached = np.flatnonzero(longer >= VOUCHING - 0.5)
+        self._reach = expm1((int(reached[-1]) + 1) * BIN_WIDTH) if len(reached) else 0.0
 
 
 def quantiles(mass: Mass) -> tuple[float, ...]:

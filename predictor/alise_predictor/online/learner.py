@@ -93,9 +93,10 @@ class OnlineLearner:
             state = KeyState(self._limits)
         said = state.predict(raw, facts, now)
         if state.fallback is None:
-            return Corrected(said.log_quantiles, raw.source, True, said)
+            reach = state.histogram.reach_tokens
+            return Corrected(said.log_quantiles, raw.source, True, said, reach)
         found = self._fallen_back(tenant, model)
-        return Corrected(found.log_quantiles, found.source, False, said)
+        return Corrected(found.log_quantiles, found.source, False, said, found.reach_tokens)
 
     def observe(  # noqa: PLR0913  one finished answer has this many sides
         self,
@@ -175,7 +176,12 @@ class OnlineLearner:
         state = self._keys.get((tenant, model))
         if state is not None and state.histogram.answers >= LEAST_ANSWERS:
             found = quantiles(state.histogram.mass)
-            return Corrected(found, PredictionSource.TENANT_HISTOGRAM, state.fallback is None)
+            return Corrected(
+                found,
+                PredictionSource.TENANT_HISTOGRAM,
+                state.fallback is None,
+                reach_tokens=state.histogram.reach_tokens,
+            )
         parts = [
             other.histogram.mass
             for (_, its_model), other in self._keys.items()
