@@ -1,6 +1,5 @@
 """Tier 0 as it is shipped: distilled from tier 1, or taken from a bundle."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -10,13 +9,12 @@ import onnx
 from tokenizers import Tokenizer
 
 from alise_predictor.artifact import TIER0
-from alise_predictor.features import Features, extract, schema_hash
+from alise_predictor.features import extract, schema_hash
 from alise_predictor.train.candidates.base import (
     CandidateUnavailable,
     Context,
     Fitted,
     Prompts,
-    Quantiles,
 )
 from alise_predictor.train.candidates.encoding import file_digest
 from alise_predictor.train.candidates.fine_tuned import (
@@ -25,7 +23,7 @@ from alise_predictor.train.candidates.fine_tuned import (
     load_network,
     open_bundle,
 )
-from alise_predictor.train.candidates.sessions import open_graph
+from alise_predictor.train.candidates.sessions import open_tier0
 from alise_predictor.train.distil import DistilSettings, distil, whole_words
 from alise_predictor.train.encoder import packaged_weights
 from alise_predictor.train.examples import Examples
@@ -51,23 +49,13 @@ class DistilledTier0:
             file = context.files.bundle / TIER0
         else:
             file = _distilled(examples, context)
-        ask = _graph(file)
+        ask = open_tier0(file)
         return Fitted(
             lambda prompts: ask(context.prompts.features(prompts)),
             size_bytes=file.stat().st_size,
             onnx={self.name: file},
             predict_one=lambda request: ask([extract(request)]),
         )
-
-
-def _graph(file: Path) -> Callable[[list[Features]], Quantiles]:
-    session = open_graph(file)
-
-    def ask(features: list[Features]) -> Quantiles:
-        rows = [session.run(None, {"ids": one.ids, "scalars": one.scalars})[0] for one in features]
-        return np.array(rows, np.float32)
-
-    return ask
 
 
 def _distilled(examples: Examples, context: Context) -> Path:

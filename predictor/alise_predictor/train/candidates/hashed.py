@@ -12,6 +12,7 @@ import onnx
 from alise_predictor.features import Features, extract
 from alise_predictor.request import PredictionRequest
 from alise_predictor.train.candidates.base import Context, Fitted, Floats, Prompts, Quantiles
+from alise_predictor.train.candidates.sessions import open_tier0
 from alise_predictor.train.examples import Examples
 from alise_predictor.train.linear import LinearSettings
 from alise_predictor.train.network import LengthRange
@@ -93,12 +94,13 @@ class Hashed:
         file = context.files.cache / f"{self.name}-{context.regime}.onnx"
         file.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(tier0_graph(model), str(file))
+        graph = open_tier0(file)
         return Fitted(
             lambda prompts: of(viewed(prompts))[1],
             score=lambda prompts: of(viewed(prompts))[0],
             size_bytes=file.stat().st_size,
             onnx={self.name: file},
-            predict_one=lambda request: of([self.view(request, extract(request))])[1],
+            predict_one=lambda request: graph([self.view(request, extract(request))]),
         )
 
 

@@ -173,9 +173,10 @@ def _costs(results: Results) -> list[str]:
     for regime in results.regimes[:1]:
         parts += [
             wrap(
-                "Every candidate as this process runs it, for one prompt of 128 tokens: Python, "
-                "features included, no ONNX; CPU time of the thread, median. Size is that of "
-                "what would be shipped. Fitting does not count training that was done before."
+                "Every candidate as this process runs it, for one prompt of 128 tokens, features "
+                "or tokenizing included: tier 0 and int8 networks by ONNX Runtime, trees by "
+                "LightGBM, other networks by torch. CPU time of the thread, median. Size is that "
+                "of what would be shipped. Fitting does not count training that was done before."
             ),
             markdown(cost_table(regime.candidates)),
         ]

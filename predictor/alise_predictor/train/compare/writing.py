@@ -20,6 +20,7 @@ from alise_predictor.train.dataset.corpus import Corpus
 
 NAME = "predictor"
 _SHIPPED = ("tier0", "fine_tuned_int8", "blend_int8")
+_CURVES = ("tier0", "tier0_undistilled", "blend_int8")
 _DRAWN = (*_SHIPPED, "prompt_length", "hand_boosting", "tier0_undistilled", "bag_mlp",
           "frozen_pinball", "fine_tuned")  # fmt: skip
 """Candidates in the picture of costs: more points than these cannot be told apart."""
@@ -63,7 +64,7 @@ def _draw(regime: RegimeResult, directory: Path) -> list[str]:
         f"{one.name}, {part}": [(level, share) for level, share in one.parts[part].curve]
         for one in shown
         for part in (IN, OUT)
-        if part in one.parts and one.name != "constant"
+        if part in one.parts and one.name in _CURVES
     }
     if curves:
         names.append(f"{NAME}-calibration.svg")
