@@ -12,8 +12,10 @@ from alise_bench.overhead.results import Row, decode
 from alise_bench.overhead.runner import Plan, run_plan
 from alise_bench.overhead.scenarios import BY_NAME as SCENARIOS
 from alise_bench.overhead.scenarios import Scenario
+from alise_bench.overhead.tables import predictor_table
 from alise_bench.overhead.targets import BY_NAME, Launch, Target
 from alise_core.errors import ConfigError
+from fakes.predictor_bundle import tiny_bundle
 
 
 def tiny(name: str) -> Scenario:
@@ -66,6 +68,25 @@ async def test_the_gateway_is_measured_in_every_shape(name: str, tmp_path: Path)
         assert_complete(row, 40)
     assert results.rows[0].beside_ttfb_ms is not None
     assert results.memory[0].peak >= results.memory[0].idle > 0
+
+
+@pytest.mark.slow
+async def test_the_gateway_is_measured_with_its_predictor_on(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    tiny_bundle(bundle)
+    targets = [BY_NAME["alise"], BY_NAME["alise-predictor"]]
+    chosen = replace(plan(targets, [tiny("c64_1k")], tmp_path), bundle=bundle)
+    results = await run_plan(chosen, lambda _: None)
+    assert results.failures == []
+    for row in results.rows:
+        assert_complete(row, 40)
+    compared = predictor_table(results)
+    assert compared is not None
+    assert [cells[0] for cells in compared.rows] == [
+        "CPU us per 1 KiB request",
+        "idle RSS, MiB",
+        "peak RSS, MiB",
+    ]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from alise_bench.overhead.results import Results, encode
 from alise_bench.overhead.runner import Plan, run_plan
 from alise_bench.overhead.scenarios import BY_NAME as SCENARIOS
 from alise_bench.overhead.scenarios import QUICK, shortened
-from alise_bench.overhead.tables import scenario_tables
+from alise_bench.overhead.tables import predictor_table, scenario_tables
 from alise_bench.overhead.targets import BY_NAME as TARGETS
 from alise_bench.overhead.targets import PEER_PACKAGES, Launch, Place, Target
 from alise_bench.processes import interrupted_by_signals
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _DEFAULT_REPEATS = 5
 _QUICK_REPEATS = 2
-_QUICK_TARGETS = ("direct", "alise", "smg", "vllm-router", "haproxy")
+_QUICK_TARGETS = ("direct", "alise", "alise-predictor", "smg", "vllm-router", "haproxy")
 
 
 def main(arguments: list[str]) -> int:
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         help="measure another server too; {port}, {backend0} and {backend1} are filled in",
     )
     parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="predictor to measure (default: the shipped one)"
+    )
+    parser.add_argument(
         "--peers", type=Path, default=BenchSettings().peers_folder, help="their environment"
     )
     parser.add_argument(
@@ -92,7 +95,9 @@ def _plan(options: argparse.Namespace) -> Plan:
     if options.quick:
         scenarios = [shortened(scenario) for scenario in scenarios]
     repeats = options.repeats or (_QUICK_REPEATS if options.quick else _DEFAULT_REPEATS)
-    return Plan(targets, scenarios, repeats, options.seed, options.quick, options.peers)
+    return Plan(
+        targets, scenarios, repeats, options.seed, options.quick, options.peers, options.bundle
+    )
 
 
 def _names(given: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,7 +143,8 @@ def _install_peers(folder: Path) -> int:
 
 def _print_summary(results: Results) -> None:
     console = Console()
-    for table in scenario_tables(results):
+    compared = predictor_table(results)
+    for table in [*scenario_tables(results), *([compared] if compared else [])]:
         view = Table(title=table.title, title_justify="left")
         for position, column in enumerate(table.columns):
             view.add_column(column, justify="right" if position else "left")

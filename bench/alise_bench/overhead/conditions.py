@@ -9,8 +9,18 @@ from pathlib import Path
 
 from alise_bench.overhead.results import Conditions
 from alise_bench.overhead.targets import Target
+from alise_core.errors import AliseError
 
-_LIBRARIES = ("uvloop", "httptools", "msgspec", "fastapi", "uvicorn", "structlog")
+_LIBRARIES = (
+    "uvloop",
+    "httptools",
+    "msgspec",
+    "fastapi",
+    "uvicorn",
+    "structlog",
+    "numpy",
+    "onnxruntime",
+)
 
 
 def read_conditions(
@@ -35,8 +45,26 @@ def read_conditions(
     )
 
 
-def target_version(target: Target, peers: Path) -> str:
+def bundle_name(directory: Path | None) -> str | None:
+    """Name and version of a predictor's bundle; ``None`` where it cannot be used.
+
+    Args:
+        directory: Of the bundle; ``None`` for the one that comes with the gateway.
+    """
+    # Imported here: a measurement of other programs needs none of the predictor.
+    from alise_predictor.artifact import load_bundle, shipped_bundle  # noqa: PLC0415
+
+    try:
+        manifest = load_bundle(directory or shipped_bundle()).manifest
+    except (AliseError, OSError):
+        return None
+    return f"{manifest.name} {manifest.version}"
+
+
+def target_version(target: Target, peers: Path, bundle: Path | None = None) -> str:
     """The version of a target; empty where it has none."""
+    if target.predicts:
+        return f"{_version(target.package)}, bundle {bundle_name(bundle) or '?'}"
     if target.name == "haproxy":
         return _haproxy_version()
     if not target.package:

@@ -53,6 +53,19 @@ def ratio(results: Results, target: str, other: str, scenario: str, kind: Figure
     return spread(shares)
 
 
+def difference(
+    results: Results, target: str, other: str, scenario: str, kind: Figure
+) -> Spread | None:
+    """How far ``target``'s figure lies above ``other``'s in the same round."""
+    others = {row.round: _value(kind, row, None) for row in _rows(results, other, scenario)}
+    differences = []
+    for row in _rows(results, target, scenario):
+        mine, theirs = _value(kind, row, None), others.get(row.round)
+        if mine is not None and theirs is not None:
+            differences.append(mine - theirs)
+    return spread(differences)
+
+
 def error_count(results: Results, target: str, scenario: str) -> int:
     """Requests of all rounds that did not get the right reply."""
     return sum(sum(row.errors.values()) for row in _rows(results, target, scenario))
@@ -63,6 +76,21 @@ def memory_mib(results: Results, target: str) -> tuple[Spread | None, Spread | N
     mine = [memory for memory in results.memory if memory.target == target]
     mib = _KIB * _KIB
     return spread(item.idle / mib for item in mine), spread(item.peak / mib for item in mine)
+
+
+def memory_added_mib(
+    results: Results, target: str, other: str
+) -> tuple[Spread | None, Spread | None]:
+    """Idle and peak memory above ``other``'s in the same round, MiB."""
+    mib = _KIB * _KIB
+    others = {item.round: item for item in results.memory if item.target == other}
+    pairs = [
+        (item, others[item.round])
+        for item in results.memory
+        if item.target == target and item.round in others
+    ]
+    idle = spread((mine.idle - theirs.idle) / mib for mine, theirs in pairs)
+    return idle, spread((mine.peak - theirs.peak) / mib for mine, theirs in pairs)
 
 
 def wait_ratio(results: Results, target: str) -> Spread | None:

@@ -6,10 +6,12 @@ Pure: a result file in, Markdown out. The same figures always give the same text
 from alise_bench.overhead.figures import Figure, memory_mib, ratio, wait_ratio
 from alise_bench.overhead.goals import SUBJECT, Verdict, judge
 from alise_bench.overhead.results import Conditions, Results, TargetInfo
-from alise_bench.overhead.tables import number, scenario_tables, shown
+from alise_bench.overhead.tables import number, predictor_table, scenario_tables, shown
 
 _BUSY = 0.05
 """A server that waits for its CPU more than this share of the time is not alone on it."""
+_PREDICTOR_OFF = 2
+"""From this version of result files on, `alise` is the gateway without its predictor."""
 _RATIO_PEERS = ("smg", "vllm-router", "litellm", "haproxy")
 _RATIO_ROWS = (
     ("c64_1k", Figure.CPU_US, "CPU per request, 1 KiB"),
@@ -31,6 +33,7 @@ def render(results: Results) -> str:
         "## The gateway against its peers",
         "Share of the peer's CPU in the same round: below 1 is cheaper. Median [lowest - highest].",
         _ratios(results),
+        *_predictor(results),
         *_scenarios(results),
         "## Memory",
         "Resident memory of the process tree, MiB; peak is the highest over all scenarios.",
@@ -70,9 +73,21 @@ def _introduction(results: Results) -> str:
         )
     return (
         f"Measured by `alise bench overhead` on {conditions.started[:10]}: {conditions.repeats} "
-        f"rounds, medians [lowest - highest round].{look} The gateway runs as it comes, with its "
-        "request log, metrics, limits, timeouts and retries on; `alise-keys` adds API keys. "
+        f"rounds, medians [lowest - highest round].{look} {_gateway(results)} "
         "Every server has one CPU."
+    )
+
+
+def _gateway(results: Results) -> str:
+    if results.version < _PREDICTOR_OFF:
+        return (
+            "The gateway runs as it comes, with its request log, metrics, limits, timeouts and "
+            "retries on; `alise-keys` adds API keys."
+        )
+    return (
+        "The gateway runs with its request log, metrics, limits, timeouts and retries on and its "
+        "length predictor off, because its peers have none; `alise-keys` adds API keys, "
+        "`alise-predictor` the predictor."
     )
 
 
@@ -95,6 +110,19 @@ def _ratios(results: Results) -> str:
             if any(cell != "-" for cell in cells):
                 rows.append([f"{target}: {title}", *cells])
     return table(["", *(f"of {peer}'s" for peer in _RATIO_PEERS)], rows)
+
+
+def _predictor(results: Results) -> list[str]:
+    found = predictor_table(results)
+    if found is None:
+        return []
+    text = (
+        "The gateway with its predictor (`alise-predictor`) against itself without (`alise`), in "
+        "the same round. On means: every request is predicted on arrival, every answer learned "
+        "from. Nothing waits in a queue here, so that tier 1, where the bundle has one, takes "
+        "memory and no time."
+    )
+    return [f"## {found.title}", text, table(found.columns, found.rows)]
 
 
 def _scenarios(results: Results) -> list[str]:

@@ -6,7 +6,8 @@ import msgspec
 
 from alise_bench.load.distribution import Summary
 
-VERSION = 1
+VERSION = 2
+"""1: the gateway had no predictor yet. 2: ``alise`` and ``alise-keys`` run with theirs off."""
 
 
 class Conditions(msgspec.Struct, frozen=True):

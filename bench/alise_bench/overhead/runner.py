@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from alise_bench.load.request import Address
-from alise_bench.overhead.conditions import read_conditions, target_version
+from alise_bench.overhead.conditions import bundle_name, read_conditions, target_version
 from alise_bench.overhead.measure import Subject, measure
 from alise_bench.overhead.mock import MockEngine
 from alise_bench.overhead.procfs import peak_rss_bytes, rss_bytes, tree_pids
@@ -49,6 +49,7 @@ class Plan:
         seed: Of the order of targets.
         quick: Marked in the result: the figures are a first look.
         peers: The peers' virtual environment.
+        bundle: The predictor to measure; ``None`` for the one that comes with the gateway.
     """
 
     targets: Sequence[Target]
@@ -57,6 +58,7 @@ class Plan:
     seed: int
     quick: bool
     peers: Path
+    bundle: Path | None = None
 
 
 @dataclass(slots=True)
@@ -73,8 +75,10 @@ class _State:
     failures: list[str] = field(default_factory=list)
 
 
-def missing_reason(target: Target, peers: Path) -> str:
+def missing_reason(target: Target, peers: Path, bundle: Path | None = None) -> str:
     """Why a target cannot be started; empty when it can."""
+    if target.predicts and bundle_name(bundle) is None:
+        return "no usable predictor bundle; 'alise predictor inspect' says why"
     if not target.program or (peers / "bin" / target.program).exists():
         return ""
     if target.program == "haproxy":
@@ -98,7 +102,9 @@ async def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
         plan: What to measure.
         say: Takes a line of progress.
     """
-    missing = {target.name: missing_reason(target, plan.peers) for target in plan.targets}
+    missing = {
+        target.name: missing_reason(target, plan.peers, plan.bundle) for target in plan.targets
+    }
     present = [target for target in plan.targets if not missing[target.name]]
     mocks = [MockEngine(), MockEngine()]
     for mock in mocks:
@@ -118,7 +124,7 @@ async def run_plan(plan: Plan, say: Callable[[str], None]) -> Results:
     infos = [
         TargetInfo(
             name=target.name,
-            version=target_version(target, plan.peers),
+            version=target_version(target, plan.peers, plan.bundle),
             command=state.commands.get(target.name, []),
             note=target.note,
             missing=missing[target.name],
@@ -164,7 +170,7 @@ async def _start_and_measure(
     folder = state.folder / f"{number}-{target.name}"
     folder.mkdir()
     backends = (state.mocks[0].url, state.mocks[1].url)
-    place = Place(backends, free_port(), free_port(), folder, plan.peers)
+    place = Place(backends, free_port(), free_port(), folder, plan.peers, plan.bundle)
     launch = target.launch(place)
     state.commands[target.name] = readable_command(launch.command)
     cpus = None if state.proxy_cpu is None else {state.proxy_cpu}

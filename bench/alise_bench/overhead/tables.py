@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 
 from alise_bench.load.distribution import Spread
-from alise_bench.overhead.figures import Figure, error_count, figure
+from alise_bench.overhead.figures import (
+    Figure,
+    difference,
+    error_count,
+    figure,
+    memory_added_mib,
+    memory_mib,
+    ratio,
+)
 from alise_bench.overhead.results import Results
 from alise_bench.overhead.scenarios import SCENARIOS
 
@@ -26,6 +34,15 @@ COLUMNS: dict[str, tuple[Figure, ...]] = {
     ),
 }
 
+_WITHOUT, _PREDICTOR = "alise", "alise-predictor"
+_PREDICTOR_ROWS = (
+    ("c64_1k", Figure.CPU_US, "CPU us per 1 KiB request"),
+    ("c64_64k", Figure.CPU_US, "CPU us per 64 KiB request"),
+    ("s256", Figure.CPU_S_PER_1000, "CPU s per 1,000 streams, 256 at 5 ms"),
+    ("c1_1k", Figure.TOTAL_P50, "median ms, 1 client, 1 KiB"),
+    ("c1_64k", Figure.TOTAL_P50, "median ms, 1 client, 64 KiB"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -45,6 +62,27 @@ def scenario_tables(results: Results) -> list[Table]:
         for scenario in SCENARIOS
         if scenario.name in measured
     ]
+
+
+def predictor_table(results: Results) -> Table | None:
+    """What predicting adds to the same gateway in the same round; ``None`` if not measured."""
+    rows = []
+    for scenario, kind, text in _PREDICTOR_ROWS:
+        asked = (results, _PREDICTOR, _WITHOUT, scenario, kind)
+        added = difference(*asked)
+        if added is None:
+            continue
+        values = (figure(results, name, scenario, kind) for name in (_WITHOUT, _PREDICTOR))
+        rows.append([text, *(shown(value) for value in (*values, ratio(*asked), added))])
+    without, having = memory_mib(results, _WITHOUT), memory_mib(results, _PREDICTOR)
+    more = memory_added_mib(results, _PREDICTOR, _WITHOUT)
+    for position, text in enumerate(("idle RSS, MiB", "peak RSS, MiB")):
+        if more[position] is not None:
+            pair = (shown(without[position]), shown(having[position]))
+            rows.append([text, *pair, "-", shown(more[position])])
+    if not rows:
+        return None
+    return Table("predictor", "The length predictor", ["", "off", "on", "on / off", "added"], rows)
 
 
 def shown(value: Spread | None) -> str:

@@ -4,6 +4,7 @@ Every peer runs with its documented setting for two static backends in round rob
 warning level and one worker, on one CPU like everything else.
 """
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Place:
         aux_port: For its metrics, where it insists on a port for them.
         folder: For files that it needs; empty.
         peers: The peers' virtual environment.
+        bundle: A predictor of one's own; ``None`` for the one that comes with the gateway.
     """
 
     backends: tuple[str, str]
@@ -36,6 +38,7 @@ class Place:
     aux_port: int
     folder: Path
     peers: Path
+    bundle: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Target:
         package: The distribution whose version is reported.
         note: Settings that matter for reading the figures.
         skips: Scenarios that would take minutes a round.
+        predicts: It needs a predictor's bundle.
     """
 
     name: str
@@ -65,22 +69,33 @@ class Target:
     package: str = ""
     note: str = ""
     skips: frozenset[str] = frozenset()
+    predicts: bool = False
 
 
 def _alise(place: Place) -> Launch:
-    return Launch([*_gateway(place), "--insecure-no-auth"])
+    # Off: what is compared with the peers is the relay, and they predict nothing.
+    return Launch([*_gateway(place, {"enabled": False}), "--insecure-no-auth"])
 
 
 def _alise_keys(place: Place) -> Launch:
     key, keys_file = _write_keys(place.folder)
-    command = [*_gateway(place), "--keys-file", str(keys_file)]
+    command = [*_gateway(place, {"enabled": False}), "--keys-file", str(keys_file)]
     return Launch(command, {"authorization": f"Bearer {key}"})
 
 
-def _gateway(place: Place) -> list[str]:
+def _alise_predictor(place: Place) -> Launch:
+    predictor: dict[str, object] = {"enabled": True}
+    if place.bundle is not None:
+        predictor["bundle_dir"] = str(place.bundle.absolute())
+    return Launch([*_gateway(place, predictor), "--insecure-no-auth"])
+
+
+def _gateway(place: Place, predictor: dict[str, object]) -> list[str]:
+    settings = place.folder / "gateway.yaml"
+    settings.write_text(json.dumps({"predictor": predictor}), encoding="utf-8")  # JSON is YAML
     backends = [word for url in place.backends for word in ("--backend", url)]
     listen = ("--host", "127.0.0.1", "--port", str(place.port))
-    return alise_command("gateway", *listen, *backends, *_IN_FLIGHT)
+    return alise_command("gateway", "--config", str(settings), *listen, *backends, *_IN_FLIGHT)
 
 
 def _write_keys(folder: Path) -> tuple[str, Path]:
@@ -159,10 +174,17 @@ TARGETS: tuple[Target, ...] = (
         "alise",
         _alise,
         package="alise",
-        note="defaults: request log to a file, metrics on, no authentication; in-flight limit "
-        "per backend raised to 4,096",
+        note="request log to a file, metrics on, no authentication, predictor off; in-flight "
+        "limit per backend raised to 4,096",
     ),
     Target("alise-keys", _alise_keys, package="alise", note="the same with API keys"),
+    Target(
+        "alise-predictor",
+        _alise_predictor,
+        package="alise",
+        note="as `alise`, with the length predictor on, which also learns from every answer",
+        predicts=True,
+    ),
     Target("smg", _smg, "smg", "smg", "round robin, log level warn"),
     Target(
         "vllm-router", _vllm_router, "vllm-router", "vllm-router", "round robin, log level warn"
