@@ -11,6 +11,10 @@ COMMANDS = {
         "alise_bench.overhead.report_cli:main",
         "document and plot from a result file of overhead",
     ),
+    "predictor": (
+        "alise_bench.predictor.cli:main",
+        "what a prediction costs: time of either tier and of learning, memory",
+    ),
     "calibrate": ("alise_bench.sim.calibrate:main", "fit the simulator to a real vLLM"),
     "make-sample": ("alise_bench.data.make_sample:main", "make the demo's prompts from data sets"),
 }

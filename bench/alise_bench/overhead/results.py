@@ -118,7 +118,7 @@ class Results(msgspec.Struct, frozen=True):
     version: int = VERSION
 
 
-def encode(results: Results) -> bytes:
+def encode(results: msgspec.Struct) -> bytes:
     """JSON for people and programs: one line a row, figures with six digits."""
     fields = []
     for name, value in msgspec.to_builtins(results).items():
