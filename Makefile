@@ -17,7 +17,9 @@ KEEP ?=
 ENGINE ?= sim
 
 # make train DATA=directory: data sets as docs/predictor.md describes them
+# make train TIER1=no        the fast tier alone, in seconds
 DATA ?= predictor/sample
+TIER1 ?= yes
 
 .PHONY: help setup fmt check test test-train demo e2e-vllm train bench lock clean
 
@@ -62,7 +64,8 @@ test-train: $(STAMP) ## Tests of what needs torch, in the training environment
 train: $(STAMP) ## Train the predictor: make train DATA=directory (without: the committed sample)
 	python=$$($(BIN)/python tools/train_env.py) && ranks=$$($(BIN)/python tools/train_env.py --ranks) \
 		&& PYTHONPATH=core:predictor "$$python" -m alise_cli predictor train \
-		--data "$(DATA)" --ranks "$$ranks" --out build/predictor
+		--data "$(DATA)" --ranks "$$ranks" --out build/predictor --cache build/predictor/cache \
+		$(if $(filter no,$(TIER1)),--no-tier1)
 
 bench: $(STAMP) ## Measure what the gateway adds to a request
 	$(BIN)/alise bench overhead

@@ -79,6 +79,8 @@ def draw_epoch(data: TrainingSet, plan: BatchPlan, seed: int, epoch: int) -> lis
     random = np.random.default_rng((seed, epoch))
     lists: list[list[int]] = []
     for source, wanted in _wanted(data, plan).items():
+        if not wanted:
+            continue
         members = np.flatnonzero(data.sources == source)
         rounds = int(np.ceil(wanted / len(members)))
         drawn = np.concatenate([random.permutation(members) for _ in range(rounds)])[:wanted]

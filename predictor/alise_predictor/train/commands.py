@@ -3,10 +3,11 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -34,6 +35,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="learn from everything in the directory, own logs and non-commercial sets too; "
         "the result is for internal use",
+    )
+    parser.add_argument(
+        "--hold-out", nargs="*", default=(), metavar="NAME", help="data sets that only test"
     )
     parser.add_argument("--no-tier1", action="store_true", help="tier 0 alone: minutes, no encoder")
     parser.add_argument("--epochs", type=int, default=3, help="of the fine-tuning (default 3)")
@@ -72,17 +76,23 @@ def train(arguments: argparse.Namespace) -> int:
     """Train a bundle.
 
     Raises:
-        AliseError: The data cannot be used.
+        AliseError: A flag is wrong, the data cannot be used, or there is no shipped bundle to
+            compare with.
     """
     _check_directory(arguments.data)
     if arguments.epochs < 1:
         raise ConfigError(f"--epochs must be at least 1, not {arguments.epochs}")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed must be at least 0, not {arguments.seed}")
+    # Before the training: whoever compares wants to know at once that there is nothing to.
+    shipped = load_bundle(shipped_bundle()).manifest.metrics if arguments.check else {}
     options = TrainOptions(
         data=arguments.data,
         out=arguments.out,
         ranks=arguments.ranks,
         cache=arguments.cache,
         permissive_only=not arguments.all_licences,
+        hold_out=tuple(arguments.hold_out),
         tier1=not arguments.no_tier1,
         seed=arguments.seed,
         command=_command("train", arguments),
@@ -101,7 +111,7 @@ def train(arguments: argparse.Namespace) -> int:
 
         trained = train_predictor(options, Listener(console.print, on_step))
     _show(trained, as_json=arguments.json)
-    return _check(trained.metrics) if arguments.check else 0
+    return _check(trained.metrics, shipped) if arguments.check else 0
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -179,6 +189,8 @@ def _command(name: str, arguments: argparse.Namespace) -> str:
         for key in ("all_licences", "no_tier1", "quick")
         if getattr(arguments, key, False)
     ]
+    held = getattr(arguments, "hold_out", ())
+    words += [f"--hold-out {' '.join(held)}"] if held else []
     epochs = getattr(arguments, "epochs", 3)
     return " ".join(words + ([f"--epochs {epochs}"] if epochs != 3 else []))  # noqa: PLR2004
 
@@ -188,37 +200,58 @@ def _show(trained: Trained, *, as_json: bool) -> None:
         document = {"bundle": str(trained.bundle.directory), "metrics": trained.metrics}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
-    sys.stdout.write(f"bundle: {trained.bundle.directory}\n")
-    for name, figures in trained.metrics.items():
-        shown = "  ".join(f"{key} {value:.3f}" for key, value in figures.items())
-        sys.stdout.write(f"{name:<28} {shown}\n")
+    sys.stdout.write("\n".join(_summary(trained.metrics)) + "\n")
+    directory = trained.bundle.directory
+    sys.stdout.write(f"bundle: {directory}\nalise predictor inspect --bundle {directory}\n")
 
 
-def _check(metrics: Metrics) -> int:
+def _summary(metrics: Metrics) -> list[str]:
+    """A table: a line for each tier, part and data set, a column for each figure."""
+    if not metrics:
+        return ["no data set has enough test prompts to be measured on"]
+    names = list(dict.fromkeys(name for figures in metrics.values() for name in figures))
+    table = [["", *names]]
+    for part, figures in metrics.items():
+        cells = [f"{figures[name]:.3f}" if name in figures else "-" for name in names]
+        table.append([part, *cells])
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return ["  ".join(_aligned(row, widths)) for row in table]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    numbers = zip(row[1:], widths[1:], strict=True)
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in numbers)]
+
+
+def _check(metrics: Metrics, shipped: Mapping[str, Mapping[str, JsonValue]]) -> int:
     """Compare with the shipped bundle; the exit code."""
-    shipped = load_bundle(shipped_bundle()).manifest.metrics
-    wrong = list(differences(metrics, shipped))
+    wrong = differences(metrics, shipped)
     for line in wrong:
         sys.stderr.write(f"alise: {line}\n")
     return 1 if wrong else 0
 
 
-def differences(metrics: Metrics, shipped: object) -> Sequence[str]:
-    """Macro tau-b values that are not those of another training within ``TOLERANCE``.
+def differences(metrics: Metrics, shipped: Mapping[str, Mapping[str, JsonValue]]) -> Sequence[str]:
+    """Macro tau-b values of a training that another one does not have within ``TOLERANCE``.
 
     Args:
-        metrics: Of this training.
+        metrics: Of the one.
         shipped: Of the other, as its manifest has them.
+
+    Returns: What to tell the user: a line for each difference, and for each figure of ``shipped``
+        that was not measured.
     """
+    macros = {name: figures for name, figures in shipped.items() if name.count(".") == 1}
+    if not macros:
+        return ["the shipped bundle has no figures to compare with"]
     found = []
-    for name, figures in metrics.items():
-        tier, _, part = name.partition(".")
-        other = shipped.get(name) if isinstance(shipped, dict) else None
-        if "." in part or not isinstance(other, dict):
+    for name, figures in macros.items():
+        tier, expected = name.partition(".")[0], figures.get("tau_b")
+        if tier not in TOLERANCE or not isinstance(expected, int | float):
             continue
-        expected, tau = other.get("tau_b"), figures.get("tau_b")
-        if not isinstance(expected, float) or tau is None:
-            continue
-        if abs(tau - expected) > TOLERANCE[tier]:
+        tau = metrics.get(name, {}).get("tau_b")
+        if tau is None:
+            found.append(f"{name}: not measured, shipped tau-b {expected:.3f}")
+        elif abs(tau - expected) > TOLERANCE[tier]:
             found.append(f"{name}: tau-b {tau:.3f}, shipped {expected:.3f}")
     return found

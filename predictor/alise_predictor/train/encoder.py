@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -120,17 +121,17 @@ def load_encoder(directory: Path) -> Encoder:
     """An encoder with the weights of ``directory``.
 
     Raises:
-        ConfigError: The file's tensors are not those of a BERT encoder of this shape.
+        ConfigError: Its files are missing, or are not those of a BERT encoder.
     """
-    encoder = Encoder(read_shape(directory))
-    stored = load_file(directory / "model.safetensors")
     try:
+        encoder = Encoder(read_shape(directory))
+        stored = load_file(directory / "model.safetensors")
         state = {ours: stored[theirs] for ours, theirs in _names(encoder.shape.layers)}
         state["segment"] = stored["embeddings.token_type_embeddings.weight"][0]
         encoder.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
-            f"{directory / 'model.safetensors'} is no BERT encoder: {error}"
+            f"{directory} holds no BERT encoder (config.json, model.safetensors): {error}"
         ) from error
     return encoder
 

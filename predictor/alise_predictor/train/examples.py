@@ -127,6 +127,8 @@ def _draw(
 
 
 def _weights(source: Ints, answers: Ints) -> Floats:
+    if not len(source):
+        return np.zeros(0)
     numbers, sizes = np.unique(source, return_counts=True)
     share = dict(zip(numbers.tolist(), sizes ** (_BALANCE_POWER - 1.0), strict=True))
     weight = np.minimum(answers, 30) ** _ANSWER_POWER

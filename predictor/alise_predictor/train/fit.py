@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from alise_core.errors import ConfigError
 from alise_core.prediction import LEVELS
 from alise_predictor.train.batches import Batch, BatchPlan, TrainingSet, assemble, draw_epoch
 from alise_predictor.train.losses import list_mle, margin_rank, pinball
@@ -71,12 +72,21 @@ def fit(
         settings: Constants; a checkpoint made with others is not continued.
         checkpoint: Written every few hundred steps and continued from; ``None`` keeps none.
         on_step: Told after every step.
+
+    Raises:
+        ConfigError: There is not one batch.
     """
     torch.manual_seed(settings.seed)
     epochs = [
         draw_epoch(data, settings.plan, settings.seed, epoch) for epoch in range(settings.epochs)
     ]
     batches = [batch for epoch in epochs for batch in epoch]
+    if not batches:
+        plan = settings.plan
+        raise ConfigError(
+            f"{len(data)} prompts make no batch of {plan.lists} lists of {plan.items} prompts of "
+            "one data set: add data, or train with --no-tier1"
+        )
     run = _Run(network, settings, len(batches))
     start = run.resume(checkpoint) if checkpoint is not None else 0
     network.train()
@@ -106,7 +116,7 @@ class _Run:
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer,
             max_lr=[settings.encoder_rate, settings.head_rate],
-            total_steps=max(steps, 2),
+            total_steps=_scheduled(steps, settings.warmup),
             pct_start=settings.warmup,
         )
         self._mean = [parameter.detach().clone() for parameter in self._trained]
@@ -183,6 +193,12 @@ class _Run:
         with torch.no_grad():
             for mean, parameter in zip(self._mean, self._trained, strict=True):
                 mean.lerp_(parameter, 1.0 - decay)
+
+
+def _scheduled(steps: int, warmup: float) -> int:
+    """Steps that the schedule is made for; it divides by its warm-up's length less one step."""
+    scheduled = max(steps, 2)
+    return scheduled + 1 if warmup * scheduled == 1.0 else scheduled
 
 
 def _freeze(network: LengthNetwork, layers: int) -> None:

@@ -81,8 +81,10 @@ def cross_fit(data: Examples, settings: LinearSettings) -> Floats:
     fold = np.array([fold_of[cluster] for cluster in data.cluster.tolist()])
     scores = np.zeros(len(data))
     for number in range(settings.folds):
-        model = _solve(data, settings, np.flatnonzero(fold != number))
         held = np.flatnonzero(fold == number)
+        if not len(held):
+            continue
+        model = _solve(data, settings, np.flatnonzero(fold != number))
         scores[held] = model.scores([data.features[index] for index in held])
     return scores
 

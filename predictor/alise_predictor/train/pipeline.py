@@ -21,6 +21,7 @@ from alise_predictor.artifact import (
     Prior,
     Tier1Facts,
     Training,
+    write_bundle,
 )
 from alise_predictor.features import schema_hash
 from alise_predictor.serving import LengthPredictor
@@ -28,7 +29,7 @@ from alise_predictor.train.compare.regimes import Regime, make_regime, regimes
 from alise_predictor.train.dataset import Corpus, load_corpus
 from alise_predictor.train.dataset.split import SALT, TRAIN
 from alise_predictor.train.distil import DistilSettings, distil, whole_words
-from alise_predictor.train.encoder import packaged_weights
+from alise_predictor.train.encoder import packaged_weights, read_shape
 from alise_predictor.train.examples import Examples, gather
 from alise_predictor.train.export import export_bundle
 from alise_predictor.train.fit import FitProgress
@@ -43,6 +44,8 @@ _SPAN_PERCENTILES = (0.05, 99.95)
 _SPAN_ANSWERS = 50
 _TIER1_WEIGHT = 0.7
 _PRIOR_DRAWS = 20_000
+_FEWEST_PROMPTS = 60
+"""Different prompts; of fewer, a fifth says nothing about the other four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class TrainOptions:
         ranks: Rank file of the tokenizer, or a directory with it.
         cache: Keeps token counts between runs.
         permissive_only: Learn only from data whose licence lets anyone use the result.
+        hold_out: Data sets that do not train but test, out of distribution.
         tier1: Train an encoder too; without it tier 0 is not distilled.
         seed: Of every draw.
         command: What was typed, for the manifest.
@@ -67,6 +71,7 @@ class TrainOptions:
     ranks: Path | None = None
     cache: Path | None = None
     permissive_only: bool = True
+    hold_out: tuple[str, ...] = ()
     tier1: bool = True
     seed: int = 0
     command: str = "alise predictor train"
@@ -95,10 +100,10 @@ class Progress:
 
 
 def train_predictor(options: TrainOptions, progress: Progress) -> Trained:
-    """Train, export and measure; what was finished before is not done again.
+    """Train, export and measure; a finished fine-tuning is not done again.
 
     Raises:
-        ConfigError: There is nothing to learn from.
+        ConfigError: There is nothing, or too little, to learn from.
         DatasetError: A data set cannot be read.
     """
     torch.set_num_threads(1)  # Results depend on the number of threads; they should not.
@@ -112,7 +117,7 @@ def train_predictor(options: TrainOptions, progress: Progress) -> Trained:
     regime = _regime(corpus, options)
     examples = gather(corpus, regime.splits, [TRAIN], seed=options.seed)
     progress.say(f"{len(examples)} training prompts from {', '.join(regime.train)}")
-    low, high = length_range(examples)
+    low, high = _learnable(examples, options.data)
     span = LengthRange(float(np.log1p(low)), float(np.log1p(high)))
     run = RunDirectory(options.out / "run")
     if run.claim(_fingerprint(options, corpus, regime)):
@@ -136,6 +141,20 @@ def length_range(examples: Examples) -> tuple[int, int]:
     return round(max(0.0, expm1(low))), round(expm1(high))
 
 
+def _learnable(examples: Examples, data: Path) -> tuple[int, int]:
+    """Range of lengths of examples that something can be learned from."""
+    different = len(np.unique(examples.cluster))
+    if different < _FEWEST_PROMPTS:
+        raise ConfigError(
+            f"{data} holds {different} different prompts to learn from; at least "
+            f"{_FEWEST_PROMPTS} are needed"
+        )
+    low, high = length_range(examples)
+    if low >= high:
+        raise ConfigError(f"{data}: all answers have {low} tokens; there is nothing to learn")
+    return low, high
+
+
 def _finish(
     options: TrainOptions,
     run: RunDirectory,
@@ -144,19 +163,25 @@ def _finish(
     progress: Progress,
 ) -> Trained:
     corpus, regime, examples = learned
-    today = _today()
     progress.say("writing the bundle")
     directory = options.out / "bundle"
-    bundle = export_bundle(run, description, directory, created=today)
+    bundle = export_bundle(run, description, directory, created=description.created)
     predictor = LengthPredictor.open(bundle, tier1=options.tier1)
     metrics = bundle_metrics(predictor, corpus, regime, examples.offsets, progress.say)
     description = description.model_copy(update={"metrics": metrics})
     run.save_description(description)
-    return Trained(export_bundle(run, description, directory, created=today), metrics)
+    # The same graphs again, now with what was measured on them.
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    return Trained(write_bundle(directory, description, files), metrics)
 
 
 def _regime(corpus: Corpus, options: TrainOptions) -> Regime:
-    if options.permissive_only:
+    unknown = [name for name in options.hold_out if name not in corpus.sources]
+    if unknown:
+        raise ConfigError(
+            f"--hold-out: no data set {unknown[0]!r}; there are {', '.join(corpus.sources)}"
+        )
+    if options.permissive_only and not options.hold_out:
         found = [regime for regime in regimes(corpus) if regime.name == "shipped"]
         if not found:
             raise ConfigError(
@@ -164,11 +189,19 @@ def _regime(corpus: Corpus, options: TrainOptions) -> Regime:
                 "with --all-licences everything in it is learned from"
             )
         return found[0]
-    names = [facts.name for facts in corpus.datasets if facts.trains]
-    sources = [name for name in corpus.sources if name.partition(":")[0] in names]
+    names = [
+        facts.name
+        for facts in corpus.datasets
+        if facts.trains and (facts.permissive or not options.permissive_only)
+    ]
+    sources = [
+        name
+        for name in corpus.sources
+        if name.partition(":")[0] in names and name not in options.hold_out
+    ]
     if not sources:
         raise ConfigError(f"{options.data} holds no data set that can be learned from")
-    return make_regime(corpus, "all", "everything trains", sources, [])
+    return make_regime(corpus, "chosen", "as flags say", sources, list(options.hold_out))
 
 
 def _tier1(
@@ -224,7 +257,7 @@ def _describe(
             head_pieces=encoder.head_pieces,
             tail_pieces=encoder.tail_pieces,
             weight=_TIER1_WEIGHT,
-            embedding_size=384,
+            embedding_size=read_shape(packaged_weights()).hidden,
         )
         if options.tier1
         else None,

@@ -1,6 +1,7 @@
 """What a training leaves behind on disk, so that it can be taken up again and exported."""
 
 import hashlib
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from alise_predictor.train.tier0 import QuantileHead, Tier0Model
 
 _TIER0, _TIER1, _FACTS = "tier0.pt", "tier1.pt", "description.json"
 _CHECKPOINT, _FINGERPRINT = "tier1.checkpoint", "fingerprint"
+_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,13 @@ class RunDirectory:
             "bias": model.linear.bias,
             "head": model.head.state_dict(),
         }
-        torch.save(state, self.path / _TIER0)
+        self._save(_TIER0, state)
 
     def load_tier0(self, span: LengthRange) -> Tier0Model:
         """The tier 0 of this training.
 
         Raises:
-            ConfigError: There is none, or it is of other features.
+            ConfigError: There is none, it cannot be read, or it is of other features.
         """
         state = self._load(_TIER0)
         if state["table"].shape != (BUCKETS,) or state["weights"].shape != (len(SCALARS),):
@@ -83,7 +85,7 @@ class RunDirectory:
 
     def save_tier1(self, network: LengthNetwork) -> None:
         """Keep a fine-tuned network; the checkpoint is then of no more use."""
-        torch.save(network.state_dict(), self.tier1)
+        self._save(_TIER1, network.state_dict())
         self.checkpoint.unlink(missing_ok=True)
 
     def load_tier1(self, weights: Path, span: LengthRange) -> LengthNetwork:
@@ -94,7 +96,7 @@ class RunDirectory:
             span: Range of the training lengths.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or it cannot be read.
         """
         network = LengthNetwork(Encoder(read_shape(weights)), len(SCALARS), len(LEVELS), span, 0.0)
         network.load_state_dict(self._load(_TIER1))
@@ -119,9 +121,18 @@ class RunDirectory:
             )
         return Description.model_validate_json(file.read_bytes())
 
+    def _save(self, name: str, state: object) -> None:
+        # Written aside: half a file would be taken for a finished training.
+        partial = self.path / (name + _PARTIAL)
+        torch.save(state, partial)
+        partial.replace(self.path / name)
+
     def _load(self, name: str) -> dict[str, torch.Tensor]:
         file = self.path / name
         if not file.exists():
             raise ConfigError(f"{file} is missing: run 'alise predictor train' first")
-        state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)
+        try:
+            state: dict[str, torch.Tensor] = torch.load(file, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            raise ConfigError(f"{file} cannot be read: remove it and train again") from error
         return state

@@ -1,0 +1,117 @@
+"""Training sees of a request exactly what serving does."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alise_predictor.artifact import TOKENIZER
+from alise_predictor.request import from_body
+from alise_predictor.serving import LengthPredictor
+from alise_predictor.serving.pieces import PieceReader
+from alise_predictor.train.dataset import Corpus, load_corpus
+from alise_predictor.train.dataset.split import SPLITS, in_distribution
+from alise_predictor.train.encoder import packaged_weights
+from alise_predictor.train.examples import Examples, gather
+from alise_predictor.train.tier1 import Tier1Settings
+from fakes.predictor_bundle import BundleOptions, tiny_bundle
+
+pytestmark = pytest.mark.slow
+
+BODIES: list[dict[str, object]] = [
+    {"prompt": "Write an essay about the sea."},
+    {"prompt": ""},
+    {"prompt": "é" * 9_000},
+    {"prompt": "``` \u0000 東京 ???" * 700},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}]}]},
+    {
+        "messages": [
+            {"role": "system", "content": "Answer in JSON."},
+            {"role": "user", "content": "List three cats."},
+            {"role": "assistant", "content": "Tom"},
+            {"role": "user", "content": "And dogs?\nWhy?"},
+        ],
+        "response_format": {"type": "json_object"},
+        "tools": [{"type": "function"}],
+        "max_tokens": 300,
+    },
+]
+
+
+def _corpus(directory: Path, bodies: list[dict[str, object]]) -> Corpus:
+    lines = [json.dumps({**body, "model": "m", "output_tokens": 9}) for body in bodies]
+    (directory / "log.jsonl").write_text("\n".join(lines) + "\n")
+    return load_corpus(directory, permissive_only=False)
+
+
+def _gather(corpus: Corpus) -> Examples:
+    return gather(corpus, in_distribution(corpus), range(len(SPLITS)))
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> LengthPredictor:
+    return LengthPredictor.open(tiny_bundle(tmp_path_factory.mktemp("bundle")), tier1=False)
+
+
+def test_features_are_bit_identical(tmp_path: Path, predictor: LengthPredictor) -> None:
+    corpus = _corpus(tmp_path, BODIES)
+    examples = _gather(corpus)
+
+    assert len(examples) == len(BODIES)
+    for body, learned in zip(BODIES, examples.features, strict=True):
+        # As it comes over the wire, with fields that only serving sees.
+        sent = json.loads(json.dumps({**body, "model": "alias", "stream": True}))
+        served = predictor.predict(from_body(sent, "m")).features
+        assert served.ids.tobytes() == learned.ids.tobytes()
+        assert served.scalars.tobytes() == learned.scalars.tobytes()
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+
+
+@given(st.lists(_TEXT, min_size=1, max_size=4), st.booleans())
+def test_features_are_bit_identical_for_any_conversation(
+    predictor: LengthPredictor, tmp_path_factory: pytest.TempPathFactory, texts: list[str],
+    json_mode: bool,
+) -> None:  # fmt: skip
+    body: dict[str, object] = {
+        "messages": [
+            {"role": "user" if index % 2 == 0 else "assistant", "content": text}
+            for index, text in enumerate(texts)
+        ]
+    }
+    if json_mode:
+        body["response_format"] = {"type": "json_object"}
+    learned = _gather(_corpus(tmp_path_factory.mktemp("data"), [body])).features[0]
+    served = predictor.predict(from_body(body, "m")).features
+
+    assert served.ids.tobytes() == learned.ids.tobytes()
+    assert served.scalars.tobytes() == learned.scalars.tobytes()
+
+
+def test_word_pieces_are_the_same(tmp_path: Path) -> None:
+    settings = Tier1Settings()
+    original = (packaged_weights() / "tokenizer.json").read_bytes()
+    bundle = tiny_bundle(tmp_path / "bundle", BundleOptions(tier1=True))
+    learned = PieceReader(original, settings.head_pieces, settings.tail_pieces)
+    for request in (from_body(body, "m") for body in BODIES):
+        ids = learned.ids(request.prompt)
+        assert 2 <= len(ids) <= settings.head_pieces + settings.tail_pieces + 2
+        assert max(ids) < learned.vocabulary_size
+    # What is stored with a bundle reads as what was trained with.
+    stored = PieceReader(bundle.read(TOKENIZER), 6, 3)
+    assert stored.ids(b"write an essay") == stored.ids(b"Write  an ESSAY")
+
+
+def test_the_batch_a_network_learns_from_holds_the_readers_pieces() -> None:
+    reader = PieceReader((packaged_weights() / "tokenizer.json").read_bytes(), 64, 32)
+    ids = reader.ids(("word " * 500).encode())
+
+    assert np.array(ids, np.int32).tolist() == ids
+    assert len(ids) == 98
