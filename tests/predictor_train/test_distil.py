@@ -95,6 +95,12 @@ def test_the_same_seed_makes_up_the_same(examples: Examples, corpus: Corpus) -> 
     assert first != other
 
 
+def test_few_real_prompts_make_few_others(examples: Examples, corpus: Corpus) -> None:
+    _, asked = _distil(examples, corpus, DistilSettings(prompts=10**6, per_prompt=2))
+
+    assert len(asked) == 3 * len(examples)
+
+
 @given(
     st.text(min_size=1, max_size=900).filter(str.split),
     st.text(min_size=1, max_size=900).filter(str.split),

@@ -19,10 +19,16 @@ from alise_predictor.train.dataset import Corpus, load_corpus
 from alise_predictor.train.dataset.split import SPLITS, in_distribution
 from alise_predictor.train.encoder import packaged_weights
 from alise_predictor.train.examples import Examples, gather
-from alise_predictor.train.tier1 import Tier1Settings
-from fakes.predictor_bundle import BundleOptions, tiny_bundle
+from alise_predictor.train.network import LengthRange
+from alise_predictor.train.run_state import RunDirectory
+from alise_predictor.train.tier1 import Tier1Trainer
+from fakes.predictor_bundle import tiny_bundle
+from predictor_train.conftest import Training
 
 pytestmark = pytest.mark.slow
+
+INT8_ERROR = 0.03
+"""Of log quantiles: int8 weights against bfloat16; 0.01 was measured."""
 
 BODIES: list[dict[str, object]] = [
     {"prompt": "Write an essay about the sea."},
@@ -95,23 +101,33 @@ def test_features_are_bit_identical_for_any_conversation(
     assert served.scalars.tobytes() == learned.scalars.tobytes()
 
 
-def test_word_pieces_are_the_same(tmp_path: Path) -> None:
-    settings = Tier1Settings()
-    original = (packaged_weights() / "tokenizer.json").read_bytes()
-    bundle = tiny_bundle(tmp_path / "bundle", BundleOptions(tier1=True))
-    learned = PieceReader(original, settings.head_pieces, settings.tail_pieces)
+def test_word_pieces_are_the_same(tiny_training: Training) -> None:
+    settings, bundle = tiny_training.options.encoder, tiny_training.trained.bundle
+    facts = bundle.manifest.tier1
+    tokenizer = (packaged_weights() / "tokenizer.json").read_bytes()
+    learned = PieceReader(tokenizer, settings.head_pieces, settings.tail_pieces)
+    served = PieceReader(bundle.read(TOKENIZER), facts.head_pieces, facts.tail_pieces)
     for request in (from_body(body, "m") for body in BODIES):
-        ids = learned.ids(request.prompt)
-        assert 2 <= len(ids) <= settings.head_pieces + settings.tail_pieces + 2
-        assert max(ids) < learned.vocabulary_size
-    # What is stored with a bundle reads as what was trained with.
-    stored = PieceReader(bundle.read(TOKENIZER), 6, 3)
-    assert stored.ids(b"write an essay") == stored.ids(b"Write  an ESSAY")
+        ids = served.ids(request.prompt)
+        assert ids == learned.ids(request.prompt)
+        assert 2 <= len(ids) <= 11
+        # As training keeps them.
+        assert np.array(ids, np.int32).tolist() == ids
 
 
-def test_the_batch_a_network_learns_from_holds_the_readers_pieces() -> None:
-    reader = PieceReader((packaged_weights() / "tokenizer.json").read_bytes(), 64, 32)
-    ids = reader.ids(("word " * 500).encode())
-
-    assert np.array(ids, np.int32).tolist() == ids
-    assert len(ids) == 98
+def test_tier_1_is_served_as_it_was_trained(tiny_training: Training) -> None:
+    options, bundle = tiny_training.options, tiny_training.trained.bundle
+    weights = packaged_weights()
+    span = LengthRange(*bundle.manifest.log_range)
+    trainer = Tier1Trainer(weights, span, options.encoder)
+    network = RunDirectory(options.out / "run").load_tier1(weights, span)
+    trainer.network.load_state_dict(network.state_dict())
+    predictor = LengthPredictor.open(bundle, tier1=True)
+    requests = [from_body(body, "m") for body in BODIES]
+    first = [predictor.predict(request) for request in requests]
+    trained = trainer.log_quantiles(requests, [one.features for one in first])
+    weight = bundle.manifest.tier1.weight
+    for request, tier0, tier1 in zip(requests, first, trained, strict=True):
+        served = np.array(predictor.refine(request, tier0).log_quantiles)
+        expected = weight * tier1 + (1 - weight) * np.array(tier0.log_quantiles)
+        assert np.abs(served - expected).max() < INT8_ERROR

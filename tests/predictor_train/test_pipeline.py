@@ -16,7 +16,7 @@ from alise_predictor.serving import LengthPredictor
 from alise_predictor.train.dataset.errors import DatasetError
 from alise_predictor.train.pipeline import with_epochs
 from predictor_train.conftest import Training
-from predictor_train.tiny_data import write_alpaca, write_gsm8k, write_own
+from predictor_train.tiny_data import write_alpaca, write_gsm8k, write_own, write_tulu
 from predictor_train.tiny_training import tiny_options, train
 
 pytestmark = pytest.mark.slow
@@ -127,6 +127,29 @@ def test_data_that_may_not_be_shipped_is_not_learned_from_unasked(tmp_path: Path
     with pytest.raises(ConfigError, match=r"licence lets the result be shipped.*--all-licences"):
         train(tiny_options(tmp_path / "data", tmp_path / "out", tier1=False))
     assert not (tmp_path / "out/bundle").exists()
+
+
+def test_what_is_held_out_tests_and_does_not_train(tmp_path: Path) -> None:
+    write_gsm8k(tmp_path / "data", 200)
+    write_alpaca(tmp_path / "data", 200)
+    options = tiny_options(tmp_path / "data", tmp_path / "out", tier1=False, permissive_only=False)
+    trained, _, _ = train(replace(options, hold_out=("gsm8k",)))
+    (dataset,) = trained.bundle.manifest.training.datasets
+
+    assert dataset.name.startswith("alpaca_dv3 ")
+    assert "tier0.out.gsm8k" in trained.metrics
+
+
+def test_holding_out_does_not_let_other_licences_in(tmp_path: Path) -> None:
+    # Permissive itself, but its prompts come from sets that are not.
+    write_tulu(tmp_path / "data", 200)
+    write_gsm8k(tmp_path / "data", 200)
+    write_alpaca(tmp_path / "data", 100)
+    options = tiny_options(tmp_path / "data", tmp_path / "out", tier1=False)
+    with pytest.raises(ConfigError, match="holds no data set that can be learned from"):
+        train(replace(options, hold_out=("gsm8k",)))
+    with pytest.raises(ConfigError, match="--hold-out: no data set 'flask'; there are"):
+        train(replace(options, hold_out=("flask",)))
 
 
 @pytest.mark.parametrize(

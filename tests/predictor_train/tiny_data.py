@@ -38,6 +38,20 @@ def write_alpaca(data: Path, prompts: int) -> None:
     (folder / "alpaca_5000.json").write_text(json.dumps(made), encoding="utf-8")
 
 
+def write_tulu(data: Path, prompts: int) -> None:
+    """A data set that may be shipped itself, with prompts taken from some that may not."""
+    rows = [_row(np.random.default_rng((2, number)), number) for number in range(prompts)]
+    made = [
+        {
+            "id": str(number),
+            "prompt": row["question"],
+            "completions": [{"model": "tulu", "completion": row["6b_finetuning"]["solution"]}],
+        }
+        for number, row in enumerate(rows)
+    ]
+    _write(data / "tulu_eval/eval_instances_tulu_1.jsonl.zst", made)
+
+
 def write_own(data: Path, rows: int, tokens: int | None = None) -> None:
     """Logs of one's own.
 

@@ -28,12 +28,15 @@ class DistilSettings:
     """Constants of the distillation, chosen on data sets that do not train.
 
     Attributes:
-        prompts: Made-up prompts.
+        prompts: Made-up prompts, at most.
+        per_prompt: Made-up prompts for each real one, at most: more are much of a muchness, and
+            labelling them is what takes the time where there are few real ones.
         weight: Of a made-up prompt against a real one.
         share: Of tier 1's opinion in the level of a real prompt; the rest is its answers'.
     """
 
     prompts: int = 25_000
+    per_prompt: int = 3
     weight: float = 0.2
     share: float = 0.5
     seed: int = 11
@@ -59,8 +62,9 @@ def distil(
     requests = [corpus.prompts[index].request for index in examples.prompts]
     texts = [one.prompt.decode("utf-8", "replace") for one in requests]
     chance = examples.weight / examples.weight.sum()
-    origin = random.choice(len(texts), settings.prompts, p=chance)
-    other = random.choice(len(texts), settings.prompts, p=chance)
+    count = min(settings.prompts, settings.per_prompt * len(texts))
+    origin = random.choice(len(texts), count, p=chance)
+    other = random.choice(len(texts), count, p=chance)
     made = [
         from_prompt(make_up(texts[one], texts[two], words, random), "")
         for one, two in zip(origin, other, strict=True)

@@ -181,19 +181,13 @@ def _regime(corpus: Corpus, options: TrainOptions) -> Regime:
         raise ConfigError(
             f"--hold-out: no data set {unknown[0]!r}; there are {', '.join(corpus.sources)}"
         )
-    if options.permissive_only and not options.hold_out:
-        found = [regime for regime in regimes(corpus) if regime.name == "shipped"]
-        if not found:
-            raise ConfigError(
-                f"{options.data} holds no data set whose licence lets the result be shipped; "
-                "with --all-licences everything in it is learned from"
-            )
-        return found[0]
-    names = [
-        facts.name
-        for facts in corpus.datasets
-        if facts.trains and (facts.permissive or not options.permissive_only)
-    ]
+    if options.permissive_only:
+        shipped = _shipped(corpus, options.data)
+        if not options.hold_out:
+            return shipped
+        names = list(shipped.train)
+    else:
+        names = [facts.name for facts in corpus.datasets if facts.trains]
     sources = [
         name
         for name in corpus.sources
@@ -202,6 +196,16 @@ def _regime(corpus: Corpus, options: TrainOptions) -> Regime:
     if not sources:
         raise ConfigError(f"{options.data} holds no data set that can be learned from")
     return make_regime(corpus, "chosen", "as flags say", sources, list(options.hold_out))
+
+
+def _shipped(corpus: Corpus, data: Path) -> Regime:
+    for regime in regimes(corpus):
+        if regime.name == "shipped":
+            return regime
+    raise ConfigError(
+        f"{data} holds no data set whose licence lets the result be shipped; "
+        "with --all-licences everything in it is learned from"
+    )
 
 
 def _tier1(
