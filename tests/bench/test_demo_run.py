@@ -25,6 +25,9 @@ def test_the_demo_serves_every_request_with_its_recorded_length(
     figures = json.loads(capsys.readouterr().out)
     assert figures["is_right"]
     assert figures["outcomes"] == {"completed": 8}
+    assert figures["lengths"]["answers"] == 8
+    assert sum(figures["lengths"]["sources"].values()) == 8
+    assert figures["lengths"]["inside"] is not None
     assert tree_pids(os.getpid()) == [os.getpid()]
 
 

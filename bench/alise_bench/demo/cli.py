@@ -16,9 +16,10 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from alise_bench.demo.lengths import LengthOutcome, judge_lengths, read_requests
 from alise_bench.demo.outcome import DemoOutcome, evaluate
 from alise_bench.demo.servers import Stack, VllmPlace, parse_vllm, running_stack
-from alise_bench.demo.view import outcome_tables
+from alise_bench.demo.view import length_table, outcome_tables
 from alise_bench.demo.workload import (
     Limits,
     SamplePrompt,
@@ -37,6 +38,8 @@ _CV = 2.5
 """Burstiness: well above Poisson's 1, in the range that production traces show."""
 _SAMPLE_SECONDS = 0.25
 _DRAIN_SECONDS = 120.0
+_LOG_SECONDS = 5.0
+"""The last log lines are waited for this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alise demo",
         description="Two engines, the gateway, and a bursty load of real prompts with their real "
-        "answer lengths; prints latencies, throughput and outcomes.",
+        "answer lengths; prints latencies, throughput, outcomes and how well lengths were "
+        "predicted.",
     )
     parser.add_argument(
         "--vllm",
@@ -125,7 +129,7 @@ def _run(
             stack = servers.enter_context(running_stack(folder, vllm, scale.in_flight))
         outcome = uvloop.run(_load(stack, rows, offsets, scale, console))
         stack.check_alive()
-        _show(outcome, as_json=options.json)
+        _show(outcome, _lengths(stack, len(rows)), as_json=options.json)
         if options.keep:
             _keep(stack, console)
     return outcome.is_right
@@ -186,10 +190,22 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _show(outcome: DemoOutcome, *, as_json: bool) -> None:
+def _lengths(stack: Stack, requests: int) -> LengthOutcome | None:
+    """What the gateway expected of the requests, from its own records."""
+    deadline = time.monotonic() + _LOG_SECONDS
+    found = read_requests(stack.gateway_log())
+    # Its log lines come a moment after the answers; without some of them the figures are of fewer.
+    while len(found) < requests and time.monotonic() < deadline:
+        time.sleep(_SAMPLE_SECONDS)
+        found = read_requests(stack.gateway_log())
+    return judge_lengths(found, stack.metrics())
+
+
+def _show(outcome: DemoOutcome, lengths: LengthOutcome | None, *, as_json: bool) -> None:
     if as_json:
         values = {
             **asdict(outcome),
+            "lengths": None if lengths is None else asdict(lengths),
             "tokens_per_second": outcome.tokens_per_second,
             "is_right": outcome.is_right,
         }
@@ -198,6 +214,11 @@ def _show(outcome: DemoOutcome, *, as_json: bool) -> None:
     console = Console()
     for table in outcome_tables(outcome):
         console.print(table)
+    if lengths is None:
+        console.print("The gateway predicted no lengths.")
+        return
+    console.print(length_table(lengths))
+    console.print(lengths.note, markup=False, highlight=False)
 
 
 def _keep(stack: Stack, console: Console) -> None:

@@ -47,7 +47,7 @@ class Stack:
         gateway: Where clients go.
         engines: Base URLs.
         model: The name that all engines serve.
-        children: The processes; any of them ending early is a failure.
+        children: The processes, the gateway last; any of them ending early is a failure.
     """
 
     gateway: Address
@@ -66,16 +66,23 @@ class Stack:
 
     def waiting(self) -> int | None:
         """Requests in the gateway's queue now; ``None`` when it does not say."""
+        values = [float(value) for value in _WAITING.findall(self.metrics() or "")]
+        return int(sum(values)) if values else None
+
+    def metrics(self) -> str | None:
+        """The gateway's metrics; ``None`` when they cannot be read."""
         connection = http.client.HTTPConnection(self.gateway.host, self.gateway.port, timeout=1)
         try:
             connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode("utf-8", "replace")
+            return connection.getresponse().read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
             return None
         finally:
             connection.close()
-        values = [float(value) for value in _WAITING.findall(text)]
-        return int(sum(values)) if values else None
+
+    def gateway_log(self) -> str:
+        """What the gateway has written so far."""
+        return self.children[-1].log.read_text(encoding="utf-8", errors="replace")
 
 
 def parse_vllm(text: str) -> VllmPlace:

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from alise_bench.demo.lengths import LengthOutcome
 from alise_bench.demo.outcome import DemoOutcome
 from alise_bench.load.distribution import Summary
 
@@ -24,6 +25,29 @@ def outcome_tables(outcome: DemoOutcome) -> list[Table]:
     for label, value in _totals(outcome):
         totals.add_row(label, value)
     return [latencies, totals]
+
+
+def length_table(lengths: LengthOutcome) -> Table:
+    """How well the gateway knew the lengths of the answers."""
+    table = Table(title="predicted output tokens", title_justify="left", show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("answers predicted", f"{lengths.answers:,}")
+    for name, count in lengths.sources.items():
+        table.add_row(f"  by {name}", f"{count:,}")
+    for row in (
+        ("error of p50: median", f"{lengths.median_error:,.0f}"),
+        ("error of p50: mean", f"{lengths.mean_error:,.0f}"),
+        ("  of the best constant instead", f"{lengths.constant_error:,.0f}"),
+        ("pairs in the right order (chance: 50 %)", _share(lengths.in_order)),
+        ("between p10 and p90 (honest: 80 %)", _share(lengths.inside)),
+    ):
+        table.add_row(*row)
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}".replace("%", " %")
 
 
 def _totals(outcome: DemoOutcome) -> list[tuple[str, str]]:
