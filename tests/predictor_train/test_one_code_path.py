@@ -102,10 +102,10 @@ def test_features_are_bit_identical_for_any_conversation(
 
 
 def test_word_pieces_are_the_same(tiny_training: Training) -> None:
-    settings, bundle = tiny_training.options.encoder, tiny_training.trained.bundle
+    bundle = tiny_training.trained.bundle
     facts = bundle.manifest.tier1
-    tokenizer = (packaged_weights() / "tokenizer.json").read_bytes()
-    learned = PieceReader(tokenizer, settings.head_pieces, settings.tail_pieces)
+    span = LengthRange(*bundle.manifest.log_range)
+    learned = Tier1Trainer(packaged_weights(), span, tiny_training.options.encoder)._reader
     served = PieceReader(bundle.read(TOKENIZER), facts.head_pieces, facts.tail_pieces)
     for request in (from_body(body, "m") for body in BODIES):
         ids = served.ids(request.prompt)

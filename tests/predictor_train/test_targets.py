@@ -57,6 +57,7 @@ def test_offsets_of_few_answers_are_shrunk() -> None:
     found = fit_levels(prompt, group, np.zeros(2, np.int32), logs, 50)
 
     assert 0 < found.offset[1] - found.offset[0] < 2.0
+    assert np.average(found.offset, weights=[50, 1]) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_prompts_without_answers_have_no_level() -> None:

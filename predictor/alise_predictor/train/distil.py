@@ -29,8 +29,8 @@ class DistilSettings:
 
     Attributes:
         prompts: Made-up prompts, at most.
-        per_prompt: Made-up prompts for each real one, at most: more are much of a muchness, and
-            labelling them is what takes the time where there are few real ones.
+        per_prompt: Made-up prompts for each real one, at most: where there are few real ones,
+            labelling thousands of others would take most of the time.
         weight: Of a made-up prompt against a real one.
         share: Of tier 1's opinion in the level of a real prompt; the rest is its answers'.
     """
