@@ -39,7 +39,7 @@ class ConformalQuantiles:
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._ordered: list[float] = []
         self._shifts = [0.0] * len(LEVELS)
-        self._found: list[float] | None = None
+        self._found: list[float] = []
 
     def __len__(self) -> int:
         return len(self._recent)
@@ -53,11 +53,6 @@ class ConformalQuantiles:
         count = len(self._ordered)
         if not count:
             return list(own)
-        if self._found is None:
-            # The same for every request until the next answer.
-            self._found = _non_decreasing(
-                [self._empirical(lv + by) for lv, by in zip(LEVELS, self._shifts, strict=True)]
-            )
         if count >= FULL_FROM_ANSWERS:
             return self._found
         trust = count / (count + PSEUDO_ANSWERS)
@@ -71,19 +66,15 @@ class ConformalQuantiles:
             score: Its residual in units of the predicted spread.
             was_below: For each of ``LEVELS``, whether it did not exceed the quantile given.
         """
-        self._found = None
         score = min(max(score, -MOST_SCORE), MOST_SCORE)
         if len(self._recent) == WINDOW:
             oldest = self._recent[0]
             del self._ordered[bisect_left(self._ordered, oldest)]
         self._recent.append(score)
         insort(self._ordered, score)
-        if len(self._recent) < FULL_FROM_ANSWERS:
-            return
-        for index, level in enumerate(LEVELS):
-            shift = self._shifts[index] + STEP * (level - was_below[index])
-            bound = min(MOST_SHIFT, 0.8 * min(level, 1.0 - level))
-            self._shifts[index] = min(max(shift, -bound), bound)
+        if len(self._recent) >= FULL_FROM_ANSWERS:
+            self._steer(was_below)
+        self._look_up()
 
     def state(self) -> State:
         """For a snapshot."""
@@ -101,7 +92,20 @@ class ConformalQuantiles:
         self._shifts = [float(v) for v in take(state, "shifts", np.float64, len(LEVELS))]
         self._recent = deque((float(value) for value in scores), maxlen=WINDOW)
         self._ordered = sorted(self._recent)
-        self._found = None
+        self._look_up()
+
+    def _steer(self, was_below: Sequence[bool]) -> None:
+        for index, level in enumerate(LEVELS):
+            shift = self._shifts[index] + STEP * (level - was_below[index])
+            bound = min(MOST_SHIFT, 0.8 * min(level, 1.0 - level))
+            self._shifts[index] = min(max(shift, -bound), bound)
+
+    def _look_up(self) -> None:
+        # With the answer that changes it, because a request would wait for it.
+        if self._ordered:
+            self._found = _non_decreasing(
+                [self._empirical(lv + by) for lv, by in zip(LEVELS, self._shifts, strict=True)]
+            )
 
     def _empirical(self, level: float) -> float:
         # Split-conformal prediction takes the k-th of n with k = level * (n + 1); interpolated.

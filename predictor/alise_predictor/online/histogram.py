@@ -21,22 +21,21 @@ LEAST_ANSWERS = 5.0
 VOUCHING = 3.0
 """Answers at least so long before predictions may be: one alone moves nothing."""
 
-TENANT_WEIGHT = 50.0
-"""Answers' worth that one tenant counts at most in its model's histogram."""
-
-PRIOR_WEIGHT = 50.0
-"""Answers' worth of prior in a model's histogram."""
-
 Mass = npt.NDArray[np.float64]
+
+_EDGES = np.arange(BINS + 1) * BIN_WIDTH
+_GRAIN = _EDGES * 1e-12
+_LEVELS = np.array(LEVELS)
 
 
 class LengthHistogram:
     """Log-spaced bins with exponential forgetting."""
 
-    __slots__ = ("_mass", "_reach")
+    __slots__ = ("_mass", "_quantiles", "_reach")
 
     def __init__(self) -> None:
         self._mass: Mass = np.zeros(BINS)
+        self._quantiles: tuple[float, ...] | None = None
         self._reach = 0.0
 
     @property
@@ -54,8 +53,16 @@ class LengthHistogram:
         """Effective number of answers."""
         return float(self._mass.sum())
 
+    def quantiles(self) -> tuple[float, ...]:
+        """``log(1 + tokens)`` at each of ``LEVELS``, for at least one answer."""
+        if self._quantiles is None:
+            # The same for every request until the next answer.
+            self._quantiles = quantiles(self._mass)
+        return self._quantiles
+
     def update(self, log_tokens: float) -> None:
         """Learn one answer, ``log(1 + tokens)``."""
+        self._quantiles = None
         self._mass *= KEEP
         self._mass[min(max(int(log_tokens / BIN_WIDTH), 0), BINS - 1)] += 1.0
         self._measure_reach()
@@ -71,6 +78,7 @@ class LengthHistogram:
             StateError: It is not what ``state`` writes.
         """
         self._mass = np.maximum(take(state, "mass", np.float64, BINS), 0.0)
+        self._quantiles = None
         self._measure_reach()
 
     def _measure_reach(self) -> None:
@@ -82,11 +90,11 @@ class LengthHistogram:
 
 def quantiles(mass: Mass) -> tuple[float, ...]:
     """``log(1 + tokens)`` at each of ``LEVELS``; mass is spread evenly inside its bin."""
-    total = np.concatenate(((0.0,), np.cumsum(mass)))
-    edges = np.arange(BINS + 1) * BIN_WIDTH
+    total = np.zeros(BINS + 1)
+    np.cumsum(mass, out=total[1:])
     # Bins without mass would make the inverse ambiguous; a grain everywhere does not move it.
-    total = total / total[-1] + edges * 1e-12
-    return tuple(float(value) for value in np.interp(LEVELS, total, edges))
+    total = total / total[-1] + _GRAIN
+    return tuple(np.interp(_LEVELS, total, _EDGES).tolist())
 
 
 def prior_mass(log_quantiles: Sequence[float]) -> Mass:
@@ -95,21 +103,6 @@ def prior_mass(log_quantiles: Sequence[float]) -> Mass:
     high = min(TOP, 2 * log_quantiles[-1] - log_quantiles[-2])
     values = np.maximum.accumulate(np.clip((low, *log_quantiles, high), 0.0, TOP))
     values = values + np.arange(len(values)) * 1e-9
-    edges = np.arange(BINS + 1) * BIN_WIDTH
-    share = np.interp(edges, values, (0.0, *LEVELS, 1.0), left=0.0, right=1.0)
+    share = np.interp(_EDGES, values, (0.0, *LEVELS, 1.0), left=0.0, right=1.0)
     mass = np.diff(share)
     return np.asarray(mass / mass.sum(), np.float64)
-
-
-def pooled(parts: Sequence[Mass], prior: Mass) -> Mass:
-    """A model's histogram out of its tenants' and the prior.
-
-    No tenant moves more than ``TENANT_WEIGHT / (TENANT_WEIGHT + PRIOR_WEIGHT + others)`` of the
-    mass, however many answers it has had.
-    """
-    total = prior * PRIOR_WEIGHT
-    for mass in parts:
-        answers = float(mass.sum())
-        if answers > 0:
-            total = total + mass * (min(answers, TENANT_WEIGHT) / answers)
-    return np.asarray(total, np.float64)

@@ -91,7 +91,7 @@ class KeyState:
         centre = affine + self._weights.by_text * by_text
         centre += self._weights.by_embedding * by_embedding
         scale, retrieved, weight = spread, None, 0.0
-        found = self._retrieval.find(sketch(request), now)
+        found = self._retrieval.find(sketch(request), now) if len(self._retrieval) else None
         if found is not None:
             share, factor = self._trust.weigh(found.weight)
             retrieved, weight = found.mean, found.weight

@@ -7,9 +7,10 @@ from math import log1p
 from alise_core.prediction import LEVELS, PredictionSource
 from alise_predictor.online.corrected import Corrected
 from alise_predictor.online.facts import RequestFacts
-from alise_predictor.online.histogram import LEAST_ANSWERS, pooled, prior_mass, quantiles
+from alise_predictor.online.histogram import LEAST_ANSWERS, prior_mass, quantiles
 from alise_predictor.online.key_state import KeyState
 from alise_predictor.online.limits import Limits
+from alise_predictor.online.model_pool import ModelPool
 from alise_predictor.online.snapshot import KeySnapshot, SnapshotError, pack, unpack
 from alise_predictor.online.state import StateError
 from alise_predictor.online.verdict import LearnedStatistics
@@ -34,7 +35,7 @@ class OnlineLearner:
 
     What one tenant sends changes only that tenant's corrections. The one thing shared is a model's
     histogram, asked when no model answers and the tenant is new; there a tenant's say is bounded
-    (``histogram.pooled``).
+    (``model_pool.ModelPool``).
 
     Args:
         prior_log_quantiles: ``log(1 + tokens)`` at each of ``LEVELS`` of all training lengths.
@@ -42,7 +43,10 @@ class OnlineLearner:
         limits: Bounds of memory.
     """
 
-    __slots__ = ("_artifact", "_bytes", "_keys", "_limits", "_prior", "_sizes")
+    __slots__ = (
+        "_artifact", "_bytes", "_keys", "_limits", "_pools", "_prior", "_prior_quantiles",
+        "_sizes", "_untaught",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,9 +58,13 @@ class OnlineLearner:
         if len(prior_log_quantiles) != len(LEVELS):
             raise ValueError(f"{len(prior_log_quantiles)} prior quantiles, expected {len(LEVELS)}")
         self._prior = prior_mass(prior_log_quantiles)
+        self._prior_quantiles = quantiles(self._prior)
         self._artifact = artifact
         self._limits = limits or Limits()
         self._keys: OrderedDict[Key, KeyState] = OrderedDict()
+        # Answers for every key without one of its own; only ``predict`` may be called on it.
+        self._untaught = KeyState(self._limits)
+        self._pools: dict[str, ModelPool] = {}
         self._sizes: dict[Key, int] = {}
         self._bytes = 0
 
@@ -90,7 +98,7 @@ class OnlineLearner:
             return self._fallen_back(tenant, model)
         if state is None:
             # Nothing is stored for a question: only answers make a key.
-            state = KeyState(self._limits)
+            state = self._untaught
         said = state.predict(raw, facts, now)
         if state.fallback is None:
             reach = state.histogram.reach_tokens
@@ -133,6 +141,7 @@ class OnlineLearner:
         length = state.learn_length(_log_length(output_tokens), censored, expected)
         if raw is not None and said is not None:
             state.learn(said, raw, length, now)
+        self._pool(key, state)
         self._keys.move_to_end(key)
         self._account(key, state.size_bytes)
 
@@ -167,29 +176,40 @@ class OnlineLearner:
             except StateError as error:
                 raise SnapshotError("snapshot's state is not as documented") from error
             keys[(found.tenant, found.model)] = state
-        self._keys, self._sizes, self._bytes = keys, {}, 0
+        self._keys, self._pools, self._sizes, self._bytes = keys, {}, {}, 0
         for key, state in list(keys.items()):
             if key in self._keys:
+                self._pool(key, state)
                 self._account(key, state.size_bytes)
 
     def _fallen_back(self, tenant: str, model: str) -> Corrected:
         state = self._keys.get((tenant, model))
         if state is not None and state.histogram.answers >= LEAST_ANSWERS:
-            found = quantiles(state.histogram.mass)
             return Corrected(
-                found,
+                state.histogram.quantiles(),
                 PredictionSource.TENANT_HISTOGRAM,
                 state.fallback is None,
                 reach_tokens=state.histogram.reach_tokens,
             )
-        parts = [
-            other.histogram.mass
-            for (_, its_model), other in self._keys.items()
-            if its_model == model
-        ]
-        found = quantiles(pooled(parts, self._prior))
-        source = PredictionSource.MODEL_HISTOGRAM if parts else PredictionSource.PRIOR
-        return Corrected(found, source, True)
+        pool = self._pools.get(model)
+        if pool is None:
+            return Corrected(self._prior_quantiles, PredictionSource.PRIOR, True)
+        return Corrected(pool.quantiles(), PredictionSource.MODEL_HISTOGRAM, True)
+
+    def _pool(self, key: Key, state: KeyState) -> None:
+        tenant, model = key
+        pool = self._pools.get(model)
+        if pool is None:
+            pool = self._pools[model] = ModelPool(self._prior)
+        pool.put(tenant, state.histogram.mass)
+
+    def _unpool(self, key: Key) -> None:
+        tenant, model = key
+        pool = self._pools.get(model)
+        if pool is not None:
+            pool.drop(tenant)
+            if not len(pool):
+                del self._pools[model]
 
     def _account(self, key: Key, size: int) -> None:
         self._bytes += size - self._sizes.get(key, 0)
@@ -200,6 +220,7 @@ class OnlineLearner:
         ):
             oldest, _ = self._keys.popitem(last=False)
             self._bytes -= self._sizes.pop(oldest, 0)
+            self._unpool(oldest)
 
 
 def _log_length(tokens: int) -> float:

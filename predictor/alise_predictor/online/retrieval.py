@@ -18,18 +18,20 @@ CELLS = 64
 """A power of two, and a multiple of four."""
 
 LEAST_SIMILARITY = 0.75
-MOST_NEIGHBOURS = 16
+MOST_NEIGHBOURS = 32
+"""Compared cell by cell and counted: where requests repeat, hundreds share their bands."""
 
-_RANGE = BUCKETS // CELLS
-_STARTS = np.arange(0, BUCKETS, _RANGE, dtype=np.uint16)
+_EDGES = np.arange(0, BUCKETS + 1, BUCKETS // CELLS, dtype=np.uint16)
 _EMPTY = 0
 _LOW_BITS = 127
 _BANDS = CELLS // 4
+_NEVER_CELL = np.uint8(0xFF)
 _NEVER = np.uint32(0xFFFF_FFFF)
 """Four cells are compared at once; of two requests with similarity .75 all 16 bands of four differ
 once in 400 times."""
 
 Sketch = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,11 @@ class Retrieved:
 
 def sketch(request: SparseRequest) -> Sketch:
     """Sketch of a request, shape ``(CELLS,)``; 0 in a cell means no bucket in its range."""
-    buckets = request.buckets
-    places = np.searchsorted(buckets, _STARTS)
+    places = request.buckets.searchsorted(_EDGES)
+    starts = places[:-1]
+    is_filled = starts < places[1:]
     found = np.zeros(CELLS, np.uint8)
-    inside = places < len(buckets)
-    first = buckets[np.minimum(places, len(buckets) - 1)]
-    offset = first - _STARTS
-    hit = inside & (offset < _RANGE)
-    found[hit] = (offset[hit] & _LOW_BITS) + 1
+    found[is_filled] = (request.buckets[starts[is_filled]] & _LOW_BITS) + 1
     return found
 
 
@@ -99,13 +98,15 @@ class RetrievalStore:
         bands = wanted.view(np.uint32)
         # A band without any bucket says nothing, and no stored cell can equal this.
         bands = np.where(bands == _EMPTY, _NEVER, bands)
-        hits = np.flatnonzero(self._bands[:, :size] == bands[:, None])
-        if not len(hits):
+        is_shared = self._bands[:, :size] == bands[:, None]
+        if not is_shared.any():
             return None
-        # A set, not numpy.unique, whose first call imports numpy.ma: a megabyte and some
-        # milliseconds on somebody's request.
-        near = np.array(sorted(set((hits % size).tolist())), np.intp)
-        return self._weigh(wanted, near, now)
+        shared = np.add.reduce(is_shared.view(np.uint8), axis=0, dtype=np.uint8)
+        shared *= self._seconds[:size] >= now - self._ttl
+        near = np.flatnonzero(shared != 0)
+        if len(near) > MOST_NEIGHBOURS:
+            near = self._closest(near, shared)
+        return self._weigh(wanted, near)
 
     def add(self, request: Sketch, log_tokens: float, now: float) -> None:
         """Remember a finished request."""
@@ -148,23 +149,26 @@ class RetrievalStore:
         self._filled = np.count_nonzero(cells, axis=1)
         self._count = count
 
-    def _weigh(self, wanted: Sketch, near: npt.NDArray[np.intp], now: float) -> Retrieved | None:
+    def _closest(self, near: Places, shared: npt.NDArray[np.uint8]) -> Places:
+        """Of ascending places those that share most bands, and of equals the latest."""
+        # The next place to be written holds the oldest of a full ring, the one before the latest.
+        oldest = near.searchsorted(self._count % self._capacity)
+        in_time = np.concatenate((near[oldest:], near[:oldest]))
+        return in_time[np.argsort(shared[in_time], kind="stable")[-MOST_NEIGHBOURS:]]
+
+    def _weigh(self, wanted: Sketch, near: Places) -> Retrieved | None:
         cells = np.ascontiguousarray(self._bands[:, near].T).view(np.uint8)
-        equal = np.count_nonzero((cells == wanted) & (wanted != _EMPTY), axis=1)
+        # Nothing stored equals a cell that is empty here.
+        equal = cells == np.where(wanted == _EMPTY, _NEVER_CELL, wanted)
+        same = np.add.reduce(equal.view(np.uint8), axis=1, dtype=np.uint8)
         # Cells that neither request fills say nothing; one that only one fills is a difference.
         filled = self._filled[near] + int(np.count_nonzero(wanted))
-        likeness = 2.0 * equal / filled
-        alive = (likeness >= LEAST_SIMILARITY) & (now - self._seconds[near] <= self._ttl)
-        if not alive.any():
-            return None
-        near, likeness = near[alive], likeness[alive]
-        if len(near) > MOST_NEIGHBOURS:
-            # The latest of the most similar: equal prompts' newest answers count.
-            age = (self._count - 1 - near) % max(1, len(self))
-            chosen = np.lexsort((age, -likeness))[:MOST_NEIGHBOURS]
-            near, likeness = near[chosen], likeness[chosen]
+        likeness = 2.0 * same / filled
         weight = ((likeness - _FLOOR) / (1.0 - _FLOOR)) ** 2
-        total_weight = float(weight.sum())
+        weight *= likeness >= LEAST_SIMILARITY
+        total_weight = float(np.add.reduce(weight))
+        if not total_weight:
+            return None
         return Retrieved(float(weight @ self._lengths[near]) / total_weight, total_weight)
 
     def _grow(self) -> None:

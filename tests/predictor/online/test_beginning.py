@@ -1,5 +1,7 @@
 """A learner that has seen nothing changes nothing."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +22,35 @@ def test_first_prediction_is_the_models(prompt: str, median: float, spread: floa
     assert corrected.log_quantiles == pytest.approx(np.clip(said.log_quantiles, 0.0, 16.0))
     assert corrected.source is said.source
     assert corrected.is_trusted
+
+
+@given(st.lists(st.tuples(st.text(max_size=40), st.integers(0, 50_000)), max_size=12))
+def test_unknown_keys_are_told_what_a_fresh_learner_says(answers: list[tuple[str, int]]) -> None:
+    here = learner()
+    facts = RequestFacts(max_tokens=64, turns=3, tools=1, system_hash=7)
+    for turn, (prompt, length) in enumerate(answers):
+        # Questions of unknown keys between the answers of known ones.
+        Traffic(here, tenant=f"new{turn}").ask(raw(prompt))
+        Traffic(here).finish(raw(prompt), length, facts=facts)
+    said = raw("hello there", 6.0)
+
+    found, fresh = (Traffic(to, tenant="new").ask(said, facts) for to in (here, learner()))
+
+    assert replace(found, evidence=None) == replace(fresh, evidence=None)
+    assert found.evidence is not None
+    assert fresh.evidence is not None
+    np.testing.assert_equal(asdict(found.evidence), asdict(fresh.evidence))
+
+
+def test_first_answer_teaches_nobody_but_its_key() -> None:
+    here = learner()
+    for _ in range(20):
+        Traffic(here).finish(raw("hello"), 3_000)
+
+    unknown, known = Traffic(here, tenant="new").ask(raw("hello")), Traffic(here).ask(raw("hello"))
+
+    assert unknown.log_quantiles == pytest.approx(raw("hello").log_quantiles)
+    assert known.log_quantiles[3] > unknown.log_quantiles[3] + 1.0
 
 
 def test_prediction_alone_stores_nothing() -> None:

@@ -22,6 +22,16 @@ def test_tenants_own_history_comes_first() -> None:
     assert found.log_quantiles[3] == pytest.approx(np.log(101), abs=BIN_WIDTH)
 
 
+def test_own_history_is_up_to_date_with_every_answer() -> None:
+    traffic, told = Traffic(learner()), []
+    for turn in range(10):
+        traffic.finish(None, 100 + 400 * turn)
+        told.append(traffic.ask(None).log_quantiles[5])
+
+    own = told[5:]
+    assert own == sorted(set(own))
+
+
 def test_answers_without_a_model_teach_the_histogram_only() -> None:
     traffic = Traffic(learner())
     for _ in range(60):

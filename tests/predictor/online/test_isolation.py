@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_core.prediction import PredictionSource
-from alise_predictor.online.histogram import BINS, PRIOR_WEIGHT, TENANT_WEIGHT, pooled
 from fakes.online_traffic import Traffic, learner, log_tokens, raw, tokens, words
 
 _answers = st.lists(
@@ -63,24 +62,6 @@ def test_order_of_independent_keys_does_not_matter(
     for tenant in ("one", "two"):
         found = [Traffic(here, tenant).ask(raw("a b c")).log_quantiles for here in (forth, back)]
         assert found[0] == found[1]
-
-
-@pytest.mark.slow
-@given(
-    st.lists(st.floats(0, 1e6), min_size=BINS, max_size=BINS),
-    st.lists(st.lists(st.integers(0, 100), min_size=BINS, max_size=BINS), max_size=3),
-)
-def test_one_tenant_moves_a_models_histogram_by_a_bounded_share(
-    attack: list[float], others: list[list[int]]
-) -> None:
-    prior = np.full(BINS, 1.0 / BINS)
-    honest = [np.array(mass, float) for mass in others]
-
-    without, with_ = pooled(honest, prior), pooled([*honest, np.array(attack)], prior)
-
-    moved = 0.5 * np.abs(without / without.sum() - with_ / with_.sum()).sum()
-    counted = sum(min(mass.sum(), TENANT_WEIGHT) for mass in honest)
-    assert moved <= TENANT_WEIGHT / (TENANT_WEIGHT + PRIOR_WEIGHT + counted) + 1e-9
 
 
 def test_million_answers_of_one_tenant_leave_a_new_ones_fallback_near_the_prior() -> None:

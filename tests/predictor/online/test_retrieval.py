@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 
 from alise_predictor.features import extract
 from alise_predictor.online import RequestFacts
-from alise_predictor.online.retrieval import MOST_NEIGHBOURS, RetrievalStore, Sketch, sketch
-from alise_predictor.online.sparse import fold
+from alise_predictor.online.retrieval import (
+    CELLS,
+    MOST_NEIGHBOURS,
+    RetrievalStore,
+    Sketch,
+    sketch,
+)
+from alise_predictor.online.sparse import BUCKETS, SparseRequest, fold
 from alise_predictor.request import from_prompt
 from fakes.online_traffic import Traffic, learner, raw, tokens, words
 
@@ -85,6 +91,57 @@ def test_latest_of_many_repeats_count() -> None:
 
     assert found is not None
     assert found.mean == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("turns", [100, 130, 150, 199])
+def test_latest_of_many_repeats_count_wherever_the_ring_stands(turns: int) -> None:
+    here = store(capacity=50)
+    for turn in range(turns):
+        here.add(sketch_of("a b c"), float(turn), 0.0)
+
+    found = here.find(sketch_of("a b c"), 0.0)
+
+    assert found is not None
+    assert found.mean == pytest.approx(np.mean(np.arange(turns)[-MOST_NEIGHBOURS:]))
+    assert found.weight == pytest.approx(MOST_NEIGHBOURS)
+
+
+def test_older_repeats_come_before_later_likenesses() -> None:
+    here, rng = store(capacity=1_000), np.random.default_rng(0)
+    template = words(rng, 60)
+    wanted = sketch_of(f"{template} {words(rng, 3)}")
+    for _ in range(MOST_NEIGHBOURS):
+        here.add(wanted, 6.0, 0.0)
+    for _ in range(300):
+        here.add(sketch_of(f"{template} {words(rng, 3)}"), 4.0, 0.0)
+
+    found = here.find(wanted, 0.0)
+
+    assert found is not None
+    assert found.mean == pytest.approx(6.0)
+
+
+def test_expired_repeats_do_not_hide_what_may_be_found() -> None:
+    here, rng = store(capacity=1_000, ttl=10.0), np.random.default_rng(0)
+    prompt = words(rng, 100)
+    here.add(sketch_of(prompt + " please"), 6.5, 100.0)
+    for _ in range(3 * MOST_NEIGHBOURS):
+        here.add(sketch_of(prompt), 4.0, 0.0)
+
+    found = here.find(sketch_of(prompt), 100.0)
+
+    assert found is not None
+    assert found.mean == pytest.approx(6.5)
+
+
+@given(st.sets(st.integers(0, BUCKETS - 1), min_size=1, max_size=200))
+def test_sketch_holds_the_first_bucket_of_each_range(buckets: set[int]) -> None:
+    found = sketch(SparseRequest.of(np.array(sorted(buckets), np.uint16)))
+
+    width = BUCKETS // CELLS
+    for cell in range(CELLS):
+        inside = [bucket for bucket in buckets if bucket // width == cell]
+        assert found[cell] == (min(inside) % 128 + 1 if inside else 0)
 
 
 def test_capacity_is_a_ring() -> None:
