@@ -28,8 +28,8 @@ _CAPPED = (
     "figures flatter."
 )
 _NO_TEST = (
-    "The prompts are of data sets that the shipped predictor may have been trained on: this shows "
-    "it at work, docs/results/predictor.md how good it is."
+    "The prompts come from data sets that the shipped predictor may have been trained on: this "
+    "shows it at work, docs/results/predictor.md how good it is."
 )
 _MOST_CAPPED = 0.5
 
