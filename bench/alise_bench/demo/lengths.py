@@ -25,7 +25,7 @@ _PRIORS_ONLY = (
 )
 _CAPPED = (
     "Every request states its answer's length as max_tokens, which caps its prediction: the "
-    "figures flatter."
+    "figures say little."
 )
 _NO_TEST = (
     "The prompts come from data sets that the shipped predictor may have been trained on: this "
