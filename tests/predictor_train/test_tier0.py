@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_core.prediction import LEVELS
-from alise_predictor.features import SCALARS, extract
-from alise_predictor.request import from_prompt
+from alise_predictor.features import SCALARS
 from alise_predictor.train.examples import Examples
 from alise_predictor.train.linear import LinearSettings
 from alise_predictor.train.tier0 import (
@@ -112,32 +111,10 @@ def test_a_sample_has_a_prompts_own_answers_each_at_most_once() -> None:
     assert np.isnan(sampled[2][2:]).all()
 
 
-def test_made_up_examples_teach_words_and_leave_the_spread_alone() -> None:
-    real, unseen = word_examples(400), word_examples(400, seed=8)
-    made = [extract(from_prompt(f"river novel garden {i}", "")) for i in range(100)]
-    both = replace(
-        real,
-        prompts=np.concatenate((real.prompts, np.full(100, -1))),
-        features=[*real.features, *made],
-        level=np.concatenate((real.level, np.full(100, 6.5))),
-        answers=[*real.answers, *[np.zeros(0, np.float32)] * 100],
-        source=np.concatenate((real.source, np.zeros(100, np.int32))),
-        cluster=np.concatenate((real.cluster, np.arange(100, dtype=np.int32))),
-        weight=np.concatenate((real.weight, np.ones(100))),
-    )
-    taught = fit_tier0(both, real, SPAN, LinearSettings(), SETTINGS)
-    quantiles = taught.log_quantiles(unseen)
-    words = [extract(from_prompt(text, "")) for text in ("river novel", "river market")]
-    novel, market = taught.linear.scores(words)
-
-    assert novel > market + 1.0
-    assert np.mean(unseen.level <= quantiles[:, 3]) == pytest.approx(0.5, abs=0.1)
-
-
 def test_tier_0_is_the_same_for_the_same_seed_and_honest_about_unseen_prompts() -> None:
     data, unseen = word_examples(900), word_examples(600, seed=3)
-    one = fit_tier0(data, data, SPAN, LinearSettings(), SETTINGS).log_quantiles(unseen)
-    other = fit_tier0(data, data, SPAN, LinearSettings(), SETTINGS).log_quantiles(unseen)
+    one = fit_tier0(data, SPAN, LinearSettings(), SETTINGS).log_quantiles(unseen)
+    other = fit_tier0(data, SPAN, LinearSettings(), SETTINGS).log_quantiles(unseen)
     covered = np.mean((unseen.level >= one[:, 1]) & (unseen.level <= one[:, 5]))
 
     assert np.array_equal(one, other)

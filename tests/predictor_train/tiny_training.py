@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from alise_predictor.train.batches import BatchPlan
-from alise_predictor.train.distil import DistilSettings
 from alise_predictor.train.fit import FitProgress, FitSettings
 from alise_predictor.train.pipeline import Progress, Trained, TrainOptions, train_predictor
 from alise_predictor.train.tier0 import HeadSettings
@@ -22,7 +21,7 @@ def ranks() -> Path:
 def tiny_options(
     data: Path, out: Path, *, tier1: bool, permissive_only: bool = True
 ) -> TrainOptions:
-    """Short prompts, one epoch, few made-up prompts, a head of few steps."""
+    """Short prompts, one epoch, a head of few steps."""
     fit = FitSettings(epochs=1, bfloat16=False, frozen_layers=5, plan=BatchPlan(items=8, lists=2))
     return TrainOptions(
         data=data,
@@ -31,7 +30,6 @@ def tiny_options(
         permissive_only=permissive_only,
         tier1=tier1,
         encoder=Tier1Settings(head_pieces=6, tail_pieces=3, fit=fit),
-        distillation=DistilSettings(prompts=60),
         head=HeadSettings(steps=150, batch=256),
         command="alise predictor train --data DIR",
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from alise_core.errors import ConfigError
 from alise_core.prediction import LEVELS
@@ -28,7 +27,7 @@ from alise_predictor.serving import LengthPredictor
 from alise_predictor.train.compare.regimes import Regime, make_regime, regimes
 from alise_predictor.train.dataset import Corpus, load_corpus
 from alise_predictor.train.dataset.split import SALT, TRAIN
-from alise_predictor.train.distil import DistilSettings, distil, whole_words
+from alise_predictor.train.distil import DistilSettings, distil
 from alise_predictor.train.encoder import packaged_weights, read_shape
 from alise_predictor.train.examples import Examples, gather
 from alise_predictor.train.export import export_bundle
@@ -126,9 +125,9 @@ def train_predictor(options: TrainOptions, progress: Progress) -> Trained:
     if options.tier1:
         trainer = _tier1(options, examples, corpus, span, run, progress)
         progress.say("distilling tier 1 into tier 0")
-        taught = distil(examples, corpus, trainer, _words(), options.distillation)
+        taught = distil(examples, corpus, trainer, options.distillation)
     progress.say("fitting tier 0")
-    run.save_tier0(fit_tier0(taught, examples, span, options.linear, options.head))
+    run.save_tier0(fit_tier0(taught, span, options.linear, options.head))
     description = _describe(options, corpus, regime, examples, (low, high))
     run.save_description(description)
     return _finish(options, run, description, (corpus, regime, examples), progress)
@@ -232,11 +231,6 @@ def _fingerprint(options: TrainOptions, corpus: Corpus, regime: Regime) -> str:
     """Everything that decides what tier 1 becomes."""
     parts = (asdict(options.encoder), options.seed, corpus.sha256, regime.train, schema_hash())
     return repr(parts)
-
-
-def _words() -> list[str]:
-    tokenizer = Tokenizer.from_file(str(packaged_weights() / "tokenizer.json"))
-    return whole_words(tokenizer.get_vocab())
 
 
 def _describe(

@@ -83,24 +83,22 @@ class Tier0Model:
 
 def fit_tier0(
     data: Examples,
-    real: Examples,
     span: LengthRange,
     linear: LinearSettings,
     head: HeadSettings,
 ) -> Tier0Model:
-    """Fit the score on all examples and the head on cross-fitted scores of the real ones.
+    """Fit the score, and the head on cross-fitted scores.
 
     The head sees scores as good as those of unseen prompts, so that its spread is honest.
 
     Args:
-        data: Examples; made-up ones, which have no answers, come after the real ones.
-        real: The real ones alone, with the levels that were measured.
+        data: Examples: the score learns their levels, the head their answers.
         span: Range of training lengths.
         linear: Constants of the score.
         head: Constants of the head.
     """
-    scores = cross_fit(data, linear)[: len(real)]
-    return Tier0Model(fit_linear(data, linear), fit_head(real, scores, span, head))
+    scores = cross_fit(data, linear)
+    return Tier0Model(fit_linear(data, linear), fit_head(data, scores, span, head))
 
 
 def fit_head(

@@ -31,7 +31,8 @@ def _results() -> Results:
 
 def test_json_has_the_regimes_by_name_and_rounded_figures() -> None:
     document = json.loads(json.dumps(as_json(_results()), allow_nan=False))
-    assert set(document) == {"conditions", "regimes", "held_out", "ceilings", "latency"}
+    assert set(document) == {"conditions", "regimes", "held_out", "ceilings", "latency",
+                             "adaptation"}  # fmt: skip
     part = document["regimes"]["shipped"]["candidates"][1]["parts"]["in"]
     assert part["macro"]["tau_b"] == 0.37123
     assert part["macro"]["spearman"] is None

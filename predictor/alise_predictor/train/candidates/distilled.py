@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from tokenizers import Tokenizer
 
 from alise_predictor.artifact import TIER0
 from alise_predictor.features import extract, schema_hash
@@ -24,7 +23,7 @@ from alise_predictor.train.candidates.fine_tuned import (
     open_bundle,
 )
 from alise_predictor.train.candidates.sessions import open_tier0
-from alise_predictor.train.distil import DistilSettings, distil, whole_words
+from alise_predictor.train.distil import DistilSettings, distil
 from alise_predictor.train.encoder import packaged_weights
 from alise_predictor.train.examples import Examples
 from alise_predictor.train.linear import LinearSettings
@@ -70,14 +69,12 @@ def _distilled(examples: Examples, context: Context) -> Path:
         return file
     if context.quick:
         raise CandidateUnavailable("distilling takes minutes: not done in a first look")
-    context.log(f"{context.regime}: tier 1 labels {settings.prompts:,} made-up prompts")
+    context.log(f"{context.regime}: tier 1 labels {len(examples):,} prompts")
     span = LengthRange(*context.span)
     teacher = Tier1Trainer(packaged_weights(), span, Tier1Settings())
     teacher.network = load_network(checkpoint, context.span, float(np.median(examples.level)))
-    tokenizer = Tokenizer.from_file(str(packaged_weights() / "tokenizer.json"))
-    words = whole_words(tokenizer.get_vocab())
-    data = distil(examples, context.prompts.corpus, teacher, words, settings)
-    model = fit_tier0(data, examples, span, LinearSettings(), HeadSettings())
+    data = distil(examples, context.prompts.corpus, teacher, settings)
+    model = fit_tier0(data, span, LinearSettings(), HeadSettings())
     partial = file.with_suffix(".partial")
     onnx.save(tier0_graph(model), str(partial))
     partial.replace(file)

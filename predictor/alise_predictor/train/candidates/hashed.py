@@ -77,7 +77,7 @@ class Hashed:
             ],
         )
         head = HeadSettings(steps=_QUICK_STEPS) if context.quick else HeadSettings()
-        model = fit_tier0(seen, seen, LengthRange(*context.span), self.linear, head)
+        model = fit_tier0(seen, LengthRange(*context.span), self.linear, head)
         if self.int8:
             model = _rounded(model)
         store = context.prompts

@@ -50,7 +50,7 @@ class SpanResult:
         learned: With learning in place.
         mae_of_median: MAE of the running median of the stream's own answers, in tokens: the
             constant that knows this workload.
-        by_source: Data set to tau-b (static, learned).
+        by_source: Data set to the two for it: static, learned.
     """
 
     first: int
@@ -59,7 +59,7 @@ class SpanResult:
     static: Figures
     learned: Figures
     mae_of_median: float
-    by_source: dict[str, tuple[float, float]]
+    by_source: dict[str, tuple[Figures, Figures]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +190,7 @@ def _span(streams: Sequence[_Stream], first: int, last: int) -> SpanResult | Non
         static=mean_of(list(before.values())),
         learned=mean_of(list(after.values())),
         mae_of_median=float(np.mean([np.mean(values) for values in medians.values()])),
-        by_source={
-            source: (before[source].tau_b or 0.0, after[source].tau_b or 0.0) for source in before
-        },
+        by_source={source: (before[source], after[source]) for source in before},
     )
 
 

@@ -11,6 +11,8 @@ from alise_predictor.train.compare.regimes import IN, OUT, TOOLS
 from alise_predictor.train.compare.results import CandidateResult, RegimeResult, Results
 from alise_predictor.train.compare.tables import (
     Rows,
+    adaptation_sources,
+    adaptation_table,
     ceiling_table,
     cost_table,
     held_out_table,
@@ -42,6 +44,7 @@ def render(results: Results, pictures: Sequence[str]) -> str:
     for regime in results.regimes:
         parts += _regime(regime)
     parts += [f"![{_title(name)}]({name})" for name in pictures]
+    parts += _adaptation(results)
     parts += _held_out(results)
     parts += _ceilings(results)
     parts += _costs(results)
@@ -118,6 +121,26 @@ def _leaders(regime: RegimeResult, part: str) -> str:
     )
     text = "; ".join(f"{title}: {', '.join(names) or 'none'}" for title, names in lists)
     return wrap(f"By the 95 % interval of the difference in tau, {text}.")
+
+
+def _adaptation(results: Results) -> list[str]:
+    if not results.adaptation:
+        return []
+    parts = [
+        "## Learning in place",
+        wrap(
+            "The bundle on data sets absent from training, as the traffic of one tenant and one "
+            "model in random order: every request is predicted, then its answer is learned, "
+            "through the gateway's own learner. Up to three models of each data set and 3,000 "
+            "requests; figures inside each span, mean over models, then over data sets. Beside "
+            "the errors stands that of the running median of the stream's own answers. A stream "
+            "counts in a span that it fills at least by half."
+        ),
+        markdown(adaptation_table(results.adaptation), left=2),
+    ]
+    for one in results.adaptation:
+        parts += [f"Tau-b by data set, {one.tier}:", markdown(adaptation_sources(one))]
+    return parts
 
 
 def _held_out(results: Results) -> list[str]:

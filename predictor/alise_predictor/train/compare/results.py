@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from alise_predictor.evaluation.metrics import Figures
+from alise_predictor.train.compare.adaptation import AdaptationResult
 from alise_predictor.train.compare.bootstrap import Difference
 from alise_predictor.train.compare.ceilings import Ceiling
 
@@ -127,6 +128,7 @@ class Results:
         held_out: Tier 0 without single data sets and models.
         ceilings: What is reachable.
         latency: What ONNX costs.
+        adaptation: What the bundle gains by learning in place; empty without a bundle.
     """
 
     conditions: Mapping[str, str]
@@ -134,6 +136,7 @@ class Results:
     held_out: list[HeldOut]
     ceilings: list[Ceiling]
     latency: list[LatencyResult]
+    adaptation: list[AdaptationResult] = field(default_factory=list)
 
 
 def as_json(results: Results) -> dict[str, object]:

@@ -4,21 +4,24 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.errors import ConfigError
+from alise_predictor.serving import LengthPredictor
 from alise_predictor.train.candidates.base import Candidate, Files, Fitted, PromptStore
 from alise_predictor.train.candidates.catalogue import QUICK, all_candidates
 from alise_predictor.train.candidates.encoding import piece_reader
+from alise_predictor.train.compare.adaptation import AdaptationResult, adapt
 from alise_predictor.train.compare.ceilings import corpus_ceilings, temperature_ceilings
 from alise_predictor.train.compare.conditions import conditions
 from alise_predictor.train.compare.held_out import after, without_models, without_sources
 from alise_predictor.train.compare.latency import bundle_latency, graph_latency
 from alise_predictor.train.compare.options import QUICK_LIMITS, Limits, Options
 from alise_predictor.train.compare.regime_runner import RegimeRun, Setting, run_regime
-from alise_predictor.train.compare.regimes import regimes
+from alise_predictor.train.compare.regimes import OUT, Regime, regimes
 from alise_predictor.train.compare.results import HeldOut, LatencyResult, Results, as_json
 from alise_predictor.train.compare.writing import summary, write_card, write_report
 from alise_predictor.train.dataset import Corpus, load_corpus
@@ -102,7 +105,20 @@ def compare(
         held_out,
         ceilings,
         _latency(runs[0].fitted if runs else {}, files, limits),
+        [] if options.quick else _adaptation(corpus, found, options.bundle, setting),
     )
+
+
+def _adaptation(
+    corpus: Corpus, found: Sequence[Regime], bundle: Path | None, setting: Setting
+) -> list[AdaptationResult]:
+    """Of the bundle, on what the first regime has not trained on."""
+    mask = found[0].tests.get(OUT) if found else None
+    if bundle is None or mask is None:
+        return []
+    predictor = LengthPredictor.open(bundle, tier1=True)
+    tiers = ("tier0", "tier1") if predictor.has_tier1 else ("tier0",)
+    return adapt(corpus, mask, predictor, setting.clock, tiers, setting.log)
 
 
 def _chosen(options: Options) -> list[Candidate]:

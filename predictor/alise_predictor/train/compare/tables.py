@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from alise_predictor.evaluation.metrics import Figures
+from alise_predictor.train.compare.adaptation import AdaptationResult
 from alise_predictor.train.compare.ceilings import Ceiling
 from alise_predictor.train.compare.results import (
     CandidateResult,
@@ -129,6 +130,43 @@ def held_out_table(found: Sequence[HeldOut]) -> Rows:
         cells = [figure(each, name, 3) for name in ("tau_b", "pairwise_accuracy_2x")
                  for each in (one.without, one.with_it)]  # fmt: skip
         rows.append([one.kind, one.name, *cells, f"{one.without.n:,}"])
+    return rows
+
+
+def adaptation_table(found: Sequence[AdaptationResult]) -> Rows:
+    """Before and after learning in place, by the number of answers learned."""
+    rows = [
+        ["tier", "answers before", "streams", "tau-b", "learned", "gain", "MAE", "learned",
+         "running median's", "p10-p90", "learned", "<= p90 learned"]
+    ]  # fmt: skip
+    for one in found:
+        for span in one.spans:
+            old, new = span.static, span.learned
+            gain = (new.tau_b or 0.0) - (old.tau_b or 0.0)
+            rows.append(
+                [one.tier, f"{span.first:,}-{span.last:,}", str(span.streams),
+                 figure(old, "tau_b", 3), figure(new, "tau_b", 3), f"{gain:+.3f}",
+                 figure(old, "mae", 1), figure(new, "mae", 1), f"{span.mae_of_median:.1f}",
+                 figure(old, "cov80", 3), figure(new, "cov80", 3),
+                 figure(new, "coverage_p90", 3)]
+            )  # fmt: skip
+    return rows
+
+
+def adaptation_sources(one: AdaptationResult) -> Rows:
+    """Tau-b of each data set, static to learned, in every span."""
+    names = list(dict.fromkeys(name for span in one.spans for name in span.by_source))
+    rows = [["data set", *(f"{span.first:,}-{span.last:,}" for span in one.spans)]]
+    for name in names:
+        cells = []
+        for span in one.spans:
+            pair = span.by_source.get(name)
+            cells.append(
+                _UNKNOWN
+                if pair is None
+                else f"{figure(pair[0], 'tau_b', 3)} to {figure(pair[1], 'tau_b', 3)}"
+            )
+        rows.append([name, *cells])
     return rows
 
 

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 from alise_predictor.evaluation.plots import (
+    AdaptationPoint,
     Candidate,
     SourceTaus,
+    adaptation,
     calibration,
     cost,
     tau_by_source,
 )
 from alise_predictor.evaluation.text import table
+from alise_predictor.train.compare.adaptation import AdaptationResult
 from alise_predictor.train.compare.regimes import IN, OUT
 from alise_predictor.train.compare.report import render, shown_candidates
 from alise_predictor.train.compare.results import RegimeResult, Results, as_json
@@ -35,6 +38,9 @@ def write_report(results: Results, directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     pictures = [name for regime in results.regimes[:1] for name in _draw(regime, directory)]
+    if results.adaptation:
+        pictures.append(f"{NAME}-adaptation.svg")
+        adaptation(_gains(results.adaptation[0]), directory / pictures[-1])
     (directory / f"{NAME}.md").write_text(render(results, pictures), encoding="utf-8")
     text = json.dumps(as_json(results), indent=1, sort_keys=False)
     (directory / f"{NAME}.json").write_text(text + "\n", encoding="utf-8")
@@ -85,6 +91,16 @@ def _draw(regime: RegimeResult, directory: Path) -> list[str]:
         names.append(f"{NAME}-cost.svg")
         cost(points, directory / names[-1])
     return names
+
+
+def _gains(found: AdaptationResult) -> dict[str, list[AdaptationPoint]]:
+    curves: dict[str, list[AdaptationPoint]] = {}
+    for span in found.spans:
+        for source, (old, new) in span.by_source.items():
+            tau = None if old.tau_b is None or new.tau_b is None else new.tau_b - old.tau_b
+            mae = None if not old.mae or new.mae is None else new.mae / old.mae - 1.0
+            curves.setdefault(source, []).append(AdaptationPoint(span.last, tau, mae))
+    return curves
 
 
 def _points(regime: RegimeResult) -> list[Candidate]:
