@@ -181,10 +181,8 @@ class Predictor:
             if question.hint is not None:
                 quantiles = moved(quantiles, question.hint)
             # This tenant's own answers may vouch for more than training has seen.
-            highest = max(loaded.highest, corrected.reach_tokens)
-            distribution = LengthDistribution.of(
-                quantiles, loaded.lowest, highest, question.max_tokens
-            )
+            lowest, highest = corrected.known.widen(loaded.lowest, loaded.highest)
+            distribution = LengthDistribution.of(quantiles, lowest, highest, question.max_tokens)
         except Exception as error:
             self._fell_back(FallbackCause.LEARNING_FAILED, error)
             return _prior(question)

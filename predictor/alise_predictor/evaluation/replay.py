@@ -18,7 +18,7 @@ from alise_core.prediction import LEVELS, LengthDistribution
 from alise_predictor.artifact import Description
 from alise_predictor.evaluation.ranking import Floats
 from alise_predictor.evaluation.samples import Sample
-from alise_predictor.online import Corrected, RequestFacts
+from alise_predictor.online import NOTHING_KNOWN, Corrected, KnownLengths, RequestFacts
 from alise_predictor.prediction import RawPrediction
 from alise_predictor.request import PredictionRequest, from_prompt
 from alise_predictor.serving import PredictorError
@@ -172,8 +172,8 @@ class _Run:
         self._static.append(self._clamped(prior if raw is None else raw.log_quantiles, request))
         if self._learner is None or corrected is None:
             return
-        reach = corrected.reach_tokens
-        self._learned.append(self._clamped(corrected.log_quantiles, request, reach))
+        known = corrected.known
+        self._learned.append(self._clamped(corrected.log_quantiles, request, known))
         self._running.append((sample, raw, corrected))
         if len(self._running) > self._delay:
             self._observe(self._learner, *self._running.popleft())
@@ -227,13 +227,13 @@ class _Run:
         )
 
     def _clamped(
-        self, log_quantiles: Sequence[float], request: PredictionRequest, reach: float = 0.0
+        self,
+        log_quantiles: Sequence[float],
+        request: PredictionRequest,
+        known: KnownLengths = NOTHING_KNOWN,
     ) -> tuple[float, ...]:
         """As the gateway uses them: ordered, in the range that is known, below ``max_tokens``."""
-        distribution = LengthDistribution.of(
-            log_quantiles,
-            self._manifest.lowest_tokens,
-            max(self._manifest.highest_tokens, reach),
-            request.max_tokens,
-        )
+        manifest = self._manifest
+        lowest, highest = known.widen(manifest.lowest_tokens, manifest.highest_tokens)
+        distribution = LengthDistribution.of(log_quantiles, lowest, highest, request.max_tokens)
         return tuple(log1p(distribution.quantile(level)) for level in LEVELS)

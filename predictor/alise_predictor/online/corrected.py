@@ -1,6 +1,7 @@
 """A prediction after correction, and what has to be remembered of it until the answer is known."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,29 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownLengths:
+    """What a key's own answers have shown to be possible, in tokens.
+
+    Predictions may go so far beyond the range that the model was trained in: one workload answers
+    with a single token, another with twenty thousand.
+
+    Attributes:
+        shortest: Length that some answers have stayed at or below.
+        longest: Length that some answers have reached.
+    """
+
+    shortest: float = inf
+    longest: float = 0.0
+
+    def widen(self, lowest: float, highest: float) -> tuple[float, float]:
+        """A range of lengths, and what is known besides."""
+        return min(lowest, self.shortest), max(highest, self.longest)
+
+
+NOTHING_KNOWN = KnownLengths()
+
+
+@dataclass(frozen=True, slots=True)
 class Corrected:
     """What the gateway uses.
 
@@ -53,12 +77,11 @@ class Corrected:
         source: Which tier, or which fallback.
         is_trusted: Whether this key's predictions have kept what they promised lately.
         evidence: For ``OnlineLearner.observe``; ``None`` when no model answered.
-        reach_tokens: How far this key's own answers vouch for lengths; 0 while there are too few.
-            Predictions may go this far beyond the range that the model was trained in.
+        known: Lengths that this key's own answers vouch for.
     """
 
     log_quantiles: tuple[float, ...]
     source: PredictionSource
     is_trusted: bool
     evidence: Evidence | None = None
-    reach_tokens: float = 0.0
+    known: KnownLengths = NOTHING_KNOWN

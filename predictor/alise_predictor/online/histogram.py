@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alise_core.prediction import LEVELS
+from alise_predictor.online.corrected import NOTHING_KNOWN, KnownLengths
 from alise_predictor.online.state import Array, State, take
 
 BINS = 96
@@ -19,7 +20,7 @@ LEAST_ANSWERS = 5.0
 """With fewer answers a histogram says less than the one above it."""
 
 VOUCHING = 3.0
-"""Answers at least so long before predictions may be: one alone moves nothing."""
+"""Answers at least so long, or so short, before predictions may be: one alone moves nothing."""
 
 Mass = npt.NDArray[np.float64]
 
@@ -31,17 +32,17 @@ _LEVELS = np.array(LEVELS)
 class LengthHistogram:
     """Log-spaced bins with exponential forgetting."""
 
-    __slots__ = ("_mass", "_quantiles", "_reach")
+    __slots__ = ("_known", "_mass", "_quantiles")
 
     def __init__(self) -> None:
         self._mass: Mass = np.zeros(BINS)
         self._quantiles: tuple[float, ...] | None = None
-        self._reach = 0.0
+        self._known = NOTHING_KNOWN
 
     @property
-    def reach_tokens(self) -> float:
-        """Length that ``VOUCHING`` answers have reached, in tokens; 0 while there are fewer."""
-        return self._reach
+    def known(self) -> KnownLengths:
+        """Lengths that ``VOUCHING`` answers vouch for."""
+        return self._known
 
     @property
     def mass(self) -> Mass:
@@ -65,7 +66,7 @@ class LengthHistogram:
         self._quantiles = None
         self._mass *= KEEP
         self._mass[min(max(int(log_tokens / BIN_WIDTH), 0), BINS - 1)] += 1.0
-        self._measure_reach()
+        self._measure()
 
     def state(self) -> State:
         """For a snapshot."""
@@ -79,13 +80,19 @@ class LengthHistogram:
         """
         self._mass = np.maximum(take(state, "mass", np.float64, BINS), 0.0)
         self._quantiles = None
-        self._measure_reach()
+        self._measure()
 
-    def _measure_reach(self) -> None:
+    def _measure(self) -> None:
+        shorter = np.cumsum(self._mass)
         longer = np.cumsum(self._mass[::-1])[::-1]
         # Forgetting has made a little less than three of three answers.
-        reached = np.flatnonzero(longer >= VOUCHING - 0.5)
-        self._reach = expm1((int(reached[-1]) + 1) * BIN_WIDTH) if len(reached) else 0.0
+        enough = VOUCHING - 0.5
+        if shorter[-1] < enough:
+            self._known = NOTHING_KNOWN
+            return
+        first = int(np.flatnonzero(shorter >= enough)[0])
+        last = int(np.flatnonzero(longer >= enough)[-1])
+        self._known = KnownLengths(expm1(first * BIN_WIDTH), expm1((last + 1) * BIN_WIDTH))
 
 
 def quantiles(mass: Mass) -> tuple[float, ...]:

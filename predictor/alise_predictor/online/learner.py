@@ -101,10 +101,10 @@ class OnlineLearner:
             state = self._untaught
         said = state.predict(raw, facts, now)
         if state.fallback is None:
-            reach = state.histogram.reach_tokens
-            return Corrected(said.log_quantiles, raw.source, True, said, reach)
+            known = state.histogram.known
+            return Corrected(said.log_quantiles, raw.source, True, said, known)
         found = self._fallen_back(tenant, model)
-        return Corrected(found.log_quantiles, found.source, False, said, found.reach_tokens)
+        return Corrected(found.log_quantiles, found.source, False, said, found.known)
 
     def observe(  # noqa: PLR0913  one finished answer has this many sides
         self,
@@ -189,7 +189,7 @@ class OnlineLearner:
                 state.histogram.quantiles(),
                 PredictionSource.TENANT_HISTOGRAM,
                 state.fallback is None,
-                reach_tokens=state.histogram.reach_tokens,
+                known=state.histogram.known,
             )
         pool = self._pools.get(model)
         if pool is None:
