@@ -192,7 +192,7 @@ def test_finished_answers_are_learned_from(predicting: PredictingGateway) -> Non
     found = ask(predicting, "/v1/predict", chat()).json()
     assert found["answers_learned"] == before + LESSONS
     samples = predicting.server.metrics()
-    assert samples.sum("alise_gateway_learned_answers_total", result="failure") == 0
+    assert samples.sum("alise_gateway_learned_answers_total", result="lost") == 0
 
 
 def test_a_gateway_that_shall_not_predict_does_not(silent: PredictingGateway) -> None:

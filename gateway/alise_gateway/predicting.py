@@ -14,6 +14,7 @@ from alise_gateway.control.view import PredictorStatus
 from alise_gateway.domain.prediction import LearnedFigures, Prediction
 from alise_gateway.domain.request import InferenceRequest, Tenant
 from alise_gateway.learn.answers import AnswerLearner, FinishedAnswer
+from alise_gateway.learn.pace import LearningPace
 from alise_gateway.learn.snapshots import Learned, SnapshotKeeper
 from alise_gateway.measure.gauges import PredictionSnapshot
 from alise_gateway.measure.predictions import PredictionMetrics
@@ -51,7 +52,12 @@ class Predicting:
         self._snapshots: SnapshotKeeper | None = None
         if not settings.learning:
             return
-        self._learner = AnswerLearner(clock, metrics, settings.learning_backlog)
+        self._learner = AnswerLearner(
+            clock,
+            metrics,
+            settings.learning_backlog,
+            LearningPace(clock, settings.learning_per_second),
+        )
         path = settings.snapshot_file
         if path is None:
             return

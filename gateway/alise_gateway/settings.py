@@ -200,6 +200,9 @@ class PredictorSettings(_Group):
     """How often ``bundle_dir`` is looked at."""
     learning: bool = True
     """Learn from finished requests."""
+    learning_per_second: float = Field(default=100, gt=0, le=100_000)
+    """Answers learned from in the long run: each takes a fifth of a millisecond of the core that
+    serves, and the next hundred teach little. Young pairs of tenant and model go first."""
     learning_backlog: int = Field(default=4_096, ge=1, le=1_000_000)
     """Finished requests not learned from yet; beyond it the oldest are not."""
     max_keys: int = Field(default=512, ge=1, le=100_000)

@@ -80,7 +80,7 @@ class FakeMeter:
         self.causes: list[FallbackCause] = []
         self.refinements: list[Refinement] = []
         self.hints: list[Hint] = []
-        self.lessons = {"learned": 0, "not_learned": 0}
+        self.lessons = {"learned": 0, "not_learned": 0, "spared": 0}
 
     def predicted(self, source: PredictionSource, seconds: float) -> None:
         assert seconds >= 0
@@ -100,6 +100,9 @@ class FakeMeter:
 
     def not_learned(self) -> None:
         self.lessons["not_learned"] += 1
+
+    def spared(self) -> None:
+        self.lessons["spared"] += 1
 
 
 class PredictionBench:

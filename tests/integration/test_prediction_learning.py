@@ -40,13 +40,13 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 async def teach(
     gateway: RunningGateway, key: str, prompt: str, count: int = ANSWERS, **fields: Any
 ) -> None:
-    before = gateway.metric(LEARNED, result="success")
+    before = gateway.metric(LEARNED, result="learned")
     async with connected(gateway.port) as client:
         for _ in range(count):
             fields = {"max_tokens": 1_000, **fields}
             client.send(post(chat(prompt, **fields), f"authorization: Bearer {key}"))
             assert (await client.reply()).status == 200
-    await eventually(lambda: gateway.metric(LEARNED, result="success") == before + count)
+    await eventually(lambda: gateway.metric(LEARNED, result="learned") == before + count)
 
 
 async def median(gateway: RunningGateway, key: str, prompt: str = "anything else") -> float:

@@ -14,6 +14,7 @@ import structlog
 
 from alise_core.clock import Clock
 from alise_gateway.domain.prediction import Prediction
+from alise_gateway.learn.pace import LearningPace
 
 _PER_TURN = 2
 """Answers learned from before the loop has its turn: about half a millisecond."""
@@ -30,6 +31,10 @@ class LearningMeter(Protocol):
 
     def not_learned(self) -> None:
         """An answer was not learned from: too many, or a defect."""
+        ...
+
+    def spared(self) -> None:
+        """An answer was not learned from: others had taught enough."""
         ...
 
 
@@ -55,6 +60,7 @@ class AnswerLearner:
         clock: Dates what is learned.
         meter: Counts.
         backlog: Answers that may wait to be learned from.
+        pace: Which answers are learned from at all.
         call_soon: Runs a callback in one of the loop's next turns; the running loop's own
             without it.
     """
@@ -64,11 +70,13 @@ class AnswerLearner:
         clock: Clock,
         meter: LearningMeter,
         backlog: int,
+        pace: LearningPace,
         call_soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._clock = clock
         self._meter = meter
         self._most = backlog
+        self._pace = pace
         self._call_soon = call_soon or _in_the_next_turn
         self._backlog: deque[FinishedAnswer] = deque()
         self._is_scheduled = False
@@ -82,7 +90,11 @@ class AnswerLearner:
 
     def add(self, answer: FinishedAnswer) -> None:
         """Learn from an answer when there is time."""
-        if answer.prediction.learning is None:
+        prediction = answer.prediction
+        if prediction.learning is None:
+            return
+        if not self._pace.take(prediction.tenant, prediction.model):
+            self._meter.spared()
             return
         if len(self._backlog) >= self._most:
             self._backlog.popleft()

@@ -49,6 +49,16 @@ class Success(StrEnum):
     FAILURE = "failure"
 
 
+class Lesson(StrEnum):
+    """What came of a finished answer whose length was predicted."""
+
+    LEARNED = "learned"
+    SPARED = "spared"
+    """Others had taught enough: ``predictor.learning_per_second``."""
+    LOST = "lost"
+    """Too many waited to be learned from, or a defect."""
+
+
 class Place(StrEnum):
     """Where an answer's length fell in what was predicted; 10, 40, 40 and 10 % are right."""
 

@@ -8,7 +8,7 @@ from alise_core.prediction import PredictionSource
 from alise_core.record import PredictedLength
 from alise_gateway.domain.prediction import FallbackCause, Hint, Refinement, SnapshotOperation
 from alise_gateway.measure.gauges import PREFIX
-from alise_gateway.measure.labels import Place, Success
+from alise_gateway.measure.labels import Lesson, Place, Success
 from alise_gateway.measure.series import Counters, Histograms
 
 PREDICTION_BOUNDS: Final = (
@@ -60,7 +60,7 @@ class PredictionMetrics:
             "prediction_hints_total", "Requests with a hint about their length.", "result"
         )
         self._learned = self._counters(
-            "learned_answers_total", "Finished answers learned from, or not for want of time.",
+            "learned_answers_total", "Finished answers, by whether they were learned from.",
             "result",
         )  # fmt: skip
         self._snapshots = self._counters(
@@ -87,11 +87,15 @@ class PredictionMetrics:
 
     def learned(self) -> None:
         """An answer was learned from."""
-        self._learned.cell(Success.SUCCESS).value += 1
+        self._learned.cell(Lesson.LEARNED).value += 1
 
     def not_learned(self) -> None:
         """An answer was not learned from."""
-        self._learned.cell(Success.FAILURE).value += 1
+        self._learned.cell(Lesson.LOST).value += 1
+
+    def spared(self) -> None:
+        """An answer was not learned from: others had taught enough."""
+        self._learned.cell(Lesson.SPARED).value += 1
 
     def snapshot_done(self, operation: SnapshotOperation, worked: bool) -> None:
         """A snapshot was saved or restored."""
@@ -128,8 +132,9 @@ class PredictionMetrics:
         for hint in Hint:
             self._hints.cell(hint)
         self._seconds.cell()
+        for lesson in Lesson:
+            self._learned.cell(lesson)
         for result in Success:
-            self._learned.cell(result)
             for operation in SnapshotOperation:
                 self._snapshots.cell(operation, result)
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from alise_core.prediction import LengthDistribution, PredictionSource
 from alise_gateway.domain.prediction import Learning, Prediction
 from alise_gateway.learn.answers import AnswerLearner, FinishedAnswer
+from alise_gateway.learn.pace import LearningPace
 from alise_predictor.online import OnlineLearner, RequestFacts
 from alise_predictor.prediction import RawPrediction
 from fakes.clock import FakeClock
@@ -33,11 +34,13 @@ class Turns:
 class Bench:
     """A learner whose turns a test takes."""
 
-    def __init__(self, backlog: int = 100) -> None:
+    def __init__(self, backlog: int = 100, per_second: float = 1e5) -> None:
         self.turns = Turns()
         self.meter = FakeMeter()
         self.learner = OnlineLearner(around(50))
-        self.answers = AnswerLearner(FakeClock(), self.meter, backlog, self.turns.call_soon)
+        self.clock = FakeClock()
+        pace = LearningPace(self.clock, per_second)
+        self.answers = AnswerLearner(self.clock, self.meter, backlog, pace, self.turns.call_soon)
 
     def prediction(self, tenant: str = "team") -> Prediction:
         facts = RequestFacts()
@@ -80,7 +83,7 @@ def test_a_burst_is_learned_from_over_several_turns(bench: Bench) -> None:
         assert bench.known() - before <= 2
         turns += 1
     assert (bench.known(), turns) == (9, 5)
-    assert bench.meter.lessons == {"learned": 9, "not_learned": 0}
+    assert bench.meter.lessons == {"learned": 9, "not_learned": 0, "spared": 0}
 
 
 def test_what_there_is_no_room_for_is_counted() -> None:
@@ -131,6 +134,20 @@ def test_a_defect_costs_one_lesson(bench: Bench, monkeypatch: pytest.MonkeyPatch
         patch.setattr("alise_predictor.online.OnlineLearner.observe", broken)
         bench.turns.turn()
     bench.answers.finish()
-    assert bench.meter.lessons == {"learned": 1, "not_learned": 2}
+    assert bench.meter.lessons == {"learned": 1, "not_learned": 2, "spared": 0}
     assert [line["event"] for line in logs] == ["learning_failed"]
     assert "secret" not in repr(logs)
+
+
+def test_what_others_have_taught_is_spared_and_counted() -> None:
+    bench = Bench(backlog=10_000, per_second=10)
+    bench.finish(100)
+    while bench.turns.due:
+        bench.turns.turn()
+
+    assert bench.meter.lessons["spared"] == 100 - bench.known() > 0
+    bench.clock.advance(60)
+    before = bench.known()
+    bench.finish(5)
+    bench.turns.turn()
+    assert bench.known() > before
