@@ -21,7 +21,7 @@ ENGINE ?= sim
 DATA ?= predictor/sample
 TIER1 ?= yes
 
-.PHONY: help setup fmt check test test-train demo e2e-vllm train bench lock clean
+.PHONY: help setup fmt check test test-train demo e2e-vllm train compare bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,11 @@ train: $(STAMP) ## Train the predictor: make train DATA=directory (without: the 
 		&& PYTHONPATH=core:predictor "$$python" -m alise_cli predictor train \
 		--data "$(DATA)" --ranks "$$ranks" --out build/predictor --cache build/predictor/cache \
 		$(if $(filter no,$(TIER1)),--no-tier1)
+
+compare: $(STAMP) ## All ways to predict on one data set directory: make compare DATA=directory [JSON=1]
+	python=$$($(BIN)/python tools/train_env.py) && PYTHONPATH=core:predictor "$$python" -m alise_cli \
+		predictor evaluate --all --data "$(DATA)" --cache build/predictor/cache \
+		--out build/predictor/report $(if $(JSON),--json)
 
 bench: $(STAMP) ## Measure what the gateway adds to a request
 	$(BIN)/alise bench overhead

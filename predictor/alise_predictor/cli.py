@@ -18,6 +18,8 @@ from typing import cast
 from alise_core.errors import ConfigError
 
 _TRAINING = "alise_predictor.train.commands"
+_TARGETS = {"train": "train", "evaluate --all": "compare"}
+"""Commands to the make targets that bring what they need along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,11 @@ def main(arguments: list[str]) -> int:
         if (error.name or "").startswith("alise_"):
             raise
         extra = "train" if "--all" in words else command.extra
+        target = _TARGETS.get("evaluate --all" if "--all" in words else name)
+        checkout = f"; in a checkout: make {target}" if target else ""
         raise ConfigError(
             f"'alise predictor {name}' needs the Python package {error.name!r}: "
-            f"pip install 'alise[{extra}]'"
+            f"pip install 'alise[{extra}]'{checkout}"
         ) from error
 
 

@@ -21,6 +21,8 @@ from alise_predictor.train.pipeline import Trained, TrainOptions, train_predicto
 from alise_predictor.train.quality import Metrics
 from alise_predictor.train.run_state import RunDirectory
 
+_SAMPLE = Path("predictor/sample")
+
 TOLERANCE = {"tier0": 0.01, "tier1": 0.02}
 """Tau-b of a training may differ this much from the shipped one's: the fine-tuning's matrix
 products round differently on other processors, and tier 0 learns from tier 1."""
@@ -169,7 +171,12 @@ def evaluate_all(arguments: argparse.Namespace) -> int:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="directory of the data sets")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=_SAMPLE,
+        help=f"directory of the data sets (default: {_SAMPLE}, the sample of a checkout)",
+    )
     parser.add_argument(
         "--ranks", type=Path, help="rank file of cl100k_base, or a directory that holds it"
     )

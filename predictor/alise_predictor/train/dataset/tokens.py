@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import tiktoken
@@ -71,7 +72,7 @@ class TokenCounter:
 
         Args:
             ranks: The rank file, or a directory that holds it under tiktoken's name; None
-                looks in tiktoken's default cache.
+                looks in the package that carries it and in tiktoken's default cache.
             cache_dir: Where counts are kept between runs.
             tokenizer: Whose tokens to count.
         """
@@ -132,13 +133,23 @@ def _parse(raw: bytes) -> dict[bytes, int]:
 
 
 def find_ranks(ranks: Path | None) -> Path:
-    """The rank file: the given file, in the given directory, or in tiktoken's default cache."""
+    """The rank file: as given, or from the package that carries it, or in tiktoken's cache."""
     if ranks is None:
-        ranks = Path(tempfile.gettempdir()) / "data-gym-cache"
+        ranks = _packaged_ranks() or Path(tempfile.gettempdir()) / "data-gym-cache"
     path = ranks / CACHE_FILE if ranks.is_dir() else ranks
     if not path.is_file():
         raise RanksUnavailableError(f"{path}: no rank file there; {_REMEDY}")
     return path
+
+
+def _packaged_ranks() -> Path | None:
+    """The directory in ``llama-index-core``, which is looked at and not imported."""
+    namespace = find_spec("llama_index")
+    for place in (namespace and namespace.submodule_search_locations) or ():
+        directory = Path(place, "core/_static/tiktoken_cache")
+        if (directory / CACHE_FILE).is_file():
+            return directory
+    return None
 
 
 def _write_whole(path: Path, raw: bytes) -> None:
