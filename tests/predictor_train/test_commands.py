@@ -53,10 +53,13 @@ def test_a_missing_directory_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
-def test_data_is_required(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["predictor", "train"])
-    assert "--data" in capsys.readouterr().err
+def test_without_data_the_sample_of_a_checkout_is_meant_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["predictor", "train"]) == 2
+    assert "--data: predictor/sample is no directory" in capsys.readouterr().err
 
 
 @pytest.mark.slow
