@@ -27,7 +27,8 @@ def quantize_table(table: Array) -> tuple[npt.NDArray[np.int8], float]:
     """
     used = np.abs(table[table != 0])
     largest = float(np.quantile(used, _CLIPPED)) if len(used) else 1.0
-    scale = largest / 127.0
+    # Below the smallest normal number a step is no longer what it says.
+    scale = max(largest / 127.0, float(np.finfo(np.float32).tiny))
     return np.clip(np.round(table / scale), -127, 127).astype(np.int8), scale
 
 
