@@ -12,10 +12,14 @@ OTHERWISE = re.compile(r"(torch|triton|nvidia-[a-z0-9-]*|cuda-[a-z0-9-]*)==")
 
 def main() -> int:
     """Filter standard input; returns the exit code."""
-    blocks = re.split(r"\n(?=\S)", sys.stdin.read().strip())
-    kept = [block for block in blocks if not OTHERWISE.match(block)]
-    print("\n".join(kept))
+    print(without_torch(sys.stdin.read()))
     return 0
+
+
+def without_torch(compiled: str) -> str:
+    """The requirements less torch and the libraries of its CUDA build."""
+    blocks = re.split(r"\n(?=\S)", compiled.strip())
+    return "\n".join(block for block in blocks if not OTHERWISE.match(block))
 
 
 if __name__ == "__main__":
