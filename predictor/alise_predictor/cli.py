@@ -5,16 +5,20 @@ needs torch, and ``--help`` needs neither.
 
 What trains lies in ``alise_predictor.train.commands``: ``train``, ``evaluate_all`` and ``export``
 take the parsed flags and return the exit code; ``add_train_arguments``, ``add_evaluate_arguments``
-and ``add_export_arguments`` put their flags on a parser.
+and ``add_export_arguments`` put their flags on a parser. Where torch is missing and ``make train``
+has made an environment that has it, these commands run there.
 """
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
+from alise_core import errors
 from alise_core.errors import ConfigError
 
 _TRAINING = "alise_predictor.train.commands"
@@ -48,12 +52,32 @@ def main(arguments: list[str]) -> int:
         if (error.name or "").startswith("alise_"):
             raise
         extra = "train" if "--all" in words else command.extra
+        python = training_python() if extra == "train" else None
+        if python is not None:
+            return _run_there(python, arguments)
         target = _TARGETS.get("evaluate --all" if "--all" in words else name)
         checkout = f"; in a checkout: make {target}" if target else ""
         raise ConfigError(
             f"'alise predictor {name}' needs the Python package {error.name!r}: "
             f"pip install 'alise[{extra}]'{checkout}"
         ) from error
+
+
+def training_python() -> Path | None:
+    """The Python of the training environment that ``make train`` has made for this one."""
+    link = Path(sys.prefix, "train-python")
+    if not link.is_file():
+        return None
+    python = Path(link.read_text(encoding="utf-8").strip())
+    return python if python.is_file() and python != Path(sys.executable) else None
+
+
+def _run_there(python: Path, arguments: list[str]) -> int:
+    """The same command with the same sources in another environment."""
+    sources = sorted({str(Path(file).parents[1]) for file in (__file__, errors.__file__)})
+    begin = f"import sys; sys.path[:0] = {sources!r}; from alise_cli import main; "
+    code = f"{begin}sys.exit(main({['predictor', *arguments]!r}))"
+    return subprocess.call([str(python), "-c", code])  # noqa: S603  a Python of this checkout's
 
 
 def _train(words: list[str]) -> int:

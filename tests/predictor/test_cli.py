@@ -339,10 +339,10 @@ def test_training_without_torch_names_the_extra(
     training: list[argparse.Namespace],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys.modules[TRAINING], "train", _needs_torch)
-    monkeypatch.setattr(sys.modules[TRAINING], "export", _needs_torch)
-    monkeypatch.setattr(sys.modules[TRAINING], "evaluate_all", _needs_torch)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    _take_torch_away(monkeypatch)
 
     assert _run(*words, "--data", "directory") == 2
 
@@ -364,6 +364,47 @@ def test_serving_without_its_runtime_names_the_extra(
     assert _run("predict", "--text", "x", "--model", "m") == 2
 
     assert "'onnxruntime': pip install 'alise[predictor]'" in _refusal(capsys)
+
+
+@pytest.mark.parametrize("words", [["train"], ["export"], ["evaluate", "--all"]])
+def test_training_without_torch_runs_where_make_train_has_put_it(
+    words: list[str],
+    training: list[argparse.Namespace],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nprintf "%s" "$2" > {tmp_path}/code\nexit 5\n')
+    python.chmod(0o755)
+    (tmp_path / "train-python").write_text(f"{python}\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    _take_torch_away(monkeypatch)
+
+    assert _run(*words, "--data", "it's a directory") == 5
+
+    code = (tmp_path / "code").read_text()
+    assert repr(["predictor", *words, "--data", "it's a directory"]) in code
+    assert training == []
+
+
+def test_an_environment_that_is_gone_is_not_run(
+    training: list[argparse.Namespace],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "train-python").write_text(str(tmp_path / "gone"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    _take_torch_away(monkeypatch)
+
+    assert _run("train", "--data", "directory") == 2
+    assert "make train" in _refusal(capsys)
+    assert training == []
+
+
+def _take_torch_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "export", "evaluate_all"):
+        monkeypatch.setattr(sys.modules[TRAINING], name, _needs_torch)
 
 
 def _needs_torch(options: argparse.Namespace) -> int:

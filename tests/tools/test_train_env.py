@@ -17,6 +17,9 @@ def test_the_environment_moves_with_the_pins(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(train_env, "ensure", built.append)
     monkeypatch.setattr(sys, "argv", ["train_env.py"])
+    caller = tmp_path / "venv"
+    caller.mkdir()
+    monkeypatch.setattr(sys, "prefix", str(caller))
     pins = tmp_path / "train.txt"
     for version in ("1.0", "2.0"):
         pins.write_text(f"numpy=={version}\n")
@@ -26,6 +29,7 @@ def test_the_environment_moves_with_the_pins(
     assert built[0].parent == tmp_path / "cache/alise"
     assert built[0] != built[1]
     assert str(built[0] / "venv/bin/python") in capsys.readouterr().out
+    assert (caller / "train-python").read_text() == f"{built[1] / 'venv/bin/python'}\n"
 
 
 def test_what_is_there_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
