@@ -16,6 +16,9 @@ Ints = npt.NDArray[np.int32]
 
 _MOST_PROMPTS = 4_000
 """Of one dataset: exam questions by the thousand would teach exams only."""
+_SPAN_PERCENTILES = (0.05, 99.95)
+_SPAN_ANSWERS = 50
+"""Of one prompt: one with hundreds does not decide the range."""
 _ANSWER_POWER = 0.25
 _BALANCE_POWER = 0.6
 
@@ -47,6 +50,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def log_span(self) -> tuple[float, float]:
+        """Range in which lengths are predicted, ``log(1 + tokens)``: nearly all answers'."""
+        lengths = np.concatenate([answers[:_SPAN_ANSWERS] for answers in self.answers])
+        low, high = np.percentile(lengths, _SPAN_PERCENTILES)
+        return float(low), float(high)
 
     def scalars(self) -> npt.NDArray[np.float32]:
         """Scalar features of all examples, ``(n, k)``."""

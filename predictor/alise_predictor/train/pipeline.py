@@ -39,8 +39,6 @@ from alise_predictor.train.run_state import RunDirectory
 from alise_predictor.train.tier0 import HeadSettings, fit_tier0
 from alise_predictor.train.tier1 import Tier1Settings, Tier1Trainer
 
-_SPAN_PERCENTILES = (0.05, 99.95)
-_SPAN_ANSWERS = 50
 _TIER1_WEIGHT = 0.7
 _PRIOR_DRAWS = 20_000
 _FEWEST_PROMPTS = 60
@@ -135,8 +133,7 @@ def train_predictor(options: TrainOptions, progress: Progress) -> Trained:
 
 def length_range(examples: Examples) -> tuple[int, int]:
     """Fewest and most tokens that are ever predicted, from the training answers."""
-    lengths = np.concatenate([answers[:_SPAN_ANSWERS] for answers in examples.answers])
-    low, high = np.percentile(lengths, _SPAN_PERCENTILES)
+    low, high = examples.log_span()
     return round(max(0.0, expm1(low))), round(expm1(high))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from alise_core.prediction import LEVELS
 from alise_predictor.features import SCALARS, Features
@@ -86,14 +87,24 @@ class Tier1Trainer:
         network = self.network.eval()
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            width = max(len(pieces[row]) for row in rows)
-            ids = torch.zeros(len(rows), width, dtype=torch.int64)
-            for place, row in enumerate(rows):
-                ids[place, : len(pieces[row])] = torch.tensor(pieces[row])
-            mask = torch.zeros_like(ids)
-            for place, row in enumerate(rows):
-                mask[place, : len(pieces[row])] = 1
+            ids, mask = padded([pieces[row] for row in rows])
             scalars = torch.from_numpy(np.array([features[row].scalars for row in rows]))
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 found[rows] = network(ids, mask, scalars)[0].float().numpy()
         return found
+
+
+def padded(pieces: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Word pieces of several texts as one batch.
+
+    Args:
+        pieces: Ids of each text.
+
+    Returns: Ids, padded with 0, and 1 where there is a piece; int64 ``(texts, longest)``.
+    """
+    ids = torch.zeros(len(pieces), max(map(len, pieces)), dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for row, one in enumerate(pieces):
+        ids[row, : len(one)] = torch.tensor(one)
+        mask[row, : len(one)] = 1
+    return ids, mask

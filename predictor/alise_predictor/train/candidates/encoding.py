@@ -13,6 +13,7 @@ from alise_predictor.serving.pieces import PieceReader
 from alise_predictor.train.candidates.base import Context
 from alise_predictor.train.candidates.vectors import VectorCache, Vectors
 from alise_predictor.train.encoder import Encoder, load_encoder, packaged_weights
+from alise_predictor.train.tier1 import padded
 
 HEAD_PIECES, TAIL_PIECES = 64, 32
 """Word pieces read of each prompt in this comparison, as the shipped tier 1 reads them."""
@@ -37,12 +38,7 @@ def encode_texts(reader: PieceReader, texts: Sequence[str], run: Run) -> Vectors
     found: dict[int, npt.NDArray[np.float32]] = {}
     for start in range(0, len(order), _BATCH):
         rows = order[start : start + _BATCH]
-        longest = max(len(pieces[row]) for row in rows)
-        ids = torch.zeros(len(rows), longest, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for place, row in enumerate(rows):
-            ids[place, : len(pieces[row])] = torch.tensor(pieces[row])
-            mask[place, : len(pieces[row])] = 1
+        ids, mask = padded([pieces[row] for row in rows])
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             vectors = run(ids, mask, rows)
         found.update(zip(rows, vectors.float().numpy(), strict=True))

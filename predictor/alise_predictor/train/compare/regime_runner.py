@@ -28,11 +28,6 @@ from alise_predictor.train.examples import Examples, gather
 REFERENCES = ("tier0", "tier0_undistilled")
 """What every other candidate is compared with: the first of these that was run."""
 
-_SPAN = (0.05, 99.95)
-"""Percentiles of the training answers between which lengths are predicted."""
-_SPAN_ANSWERS = 50
-"""Of one prompt: one with hundreds does not decide the range."""
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -121,13 +116,11 @@ def prepare(regime: Regime, setting: Setting) -> tuple[Examples, Context]:
     held_out = gather(setting.corpus, regime.splits, [VAL], most_prompts=most, seed=setting.seed)
     setting.store.add(examples)
     setting.store.add(held_out)
-    lengths = np.concatenate([one[:_SPAN_ANSWERS] for one in examples.answers])
-    low, high = np.percentile(lengths, _SPAN)
     context = Context(
         regime=regime.name,
         prompts=setting.store,
         validation=held_out,
-        span=(float(low), float(high)),
+        span=examples.log_span(),
         files=setting.files,
         fitted={},
         log=setting.log,
