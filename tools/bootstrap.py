@@ -45,7 +45,10 @@ def main() -> int:
     install = [*pip, "install", "--progress-bar", "off"]
     count = sum(1 for line in REQUIREMENTS.read_text().splitlines() if "==" in line)
     packages = f"setup: installing {count} locked packages"
-    if not _run(packages, [*install, "--require-hashes", "-r", str(REQUIREMENTS)]):
+    # The lock is complete. Resolved anew, a requirement with an extra (coverage[toml]) would lead
+    # older pips to that package's latest release, which no pin or hash knows.
+    locked = ["--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)]
+    if not _run(packages, [*install, *locked]):
         return 1
     editable = ["--no-build-isolation", "--no-deps", "--no-index", "-e", str(ROOT)]
     if not _run("setup: installing alise from this checkout", [*install, *editable]):

@@ -69,7 +69,8 @@ def _build(root: Path) -> None:
     say(f"building the training environment in {root}: some 500 MB, once")
     root.mkdir()
     pip = make_venv(root)
-    step("requirements", [*pip, "--requirement", str(REQUIREMENTS)], root)
+    # The lock is complete; resolved anew, older pips would take extras for requests without a pin.
+    step("requirements", [*pip, "--no-deps", "--requirement", str(REQUIREMENTS)], root)
     # What it needs is among the requirements.
     step(TORCH, [*pip, "--no-deps", TORCH], root)
     step("data packages", [*pip, "--no-deps", *DATA_PACKAGES], root)
