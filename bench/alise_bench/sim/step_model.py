@@ -174,8 +174,38 @@ H100_80GB = Hardware(
     source="NVIDIA H100 datasheet (SXM: 3.35 TB/s, 989 TFLOPS bf16 dense)",
 )
 
+OPT_13B = Model(
+    parameters=13e9,
+    layers=40,
+    hidden=5120,
+    kv_heads=40,
+    head_size=128,
+    max_model_len=2048,
+    source="OPT 13B config.json (fp16, multi-head attention)",
+)
+A100_40GB = Hardware(
+    name="A100 SXM 40 GB",
+    memory_bytes=40e9,
+    bandwidth=1.555e12,
+    flops=312e12,
+    source="NVIDIA A100 datasheet (SXM, 40 GB: 1,555 GB/s, 312 TFLOPS fp16 dense)",
+)
+PAGED_ATTENTION_SLOTS = 15_700
+"""KV positions of OPT 13B in the 12 GB that the paper leaves them on one A100 40 GB."""
+
 A100 = derive("a100", A100_80GB, LLAMA_3_8B)
 H100 = derive("h100", H100_80GB, LLAMA_3_8B)
+A100_13B = replace(
+    derive("a100-13b", A100_40GB, OPT_13B),
+    # The published capacity, not this module's estimate; one more for the null block.
+    num_blocks=PAGED_ATTENTION_SLOTS // BLOCK_SIZE + 1,
+    # A whole prompt of the longest kind fits into one step, and no more.
+    max_num_batched_tokens=2048,
+    source=(
+        f"{A100_40GB.source}; {OPT_13B.source}; KV slots: vLLM paper (arXiv 2309.06180) table 1, "
+        "13B on one A100 40 GB: 12 GB for the KV cache, 15.7K slots"
+    ),
+)
 CPU = Profile(
     name="cpu",
     overhead_seconds=2.8e-3,
@@ -196,7 +226,7 @@ CPU = Profile(
     ),
 )
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (A100, H100, CPU)}
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (A100, H100, A100_13B, CPU)}
 
 
 def scaled(profile: Profile, speed: float) -> Profile:
