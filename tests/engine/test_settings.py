@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alise_core.errors import ConfigError
+from alise_vllm.lengths import RecordedLength, prompt_key
+from alise_vllm.settings import read_lengths
+
+KEY = prompt_key([1, 2, 3])
+
+
+def named(path: object) -> dict[str, Any]:
+    return {"alise": {"replay_file": path}, "of_somebody_else": 1}
+
+
+def test_the_file_that_is_named_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lengths.jsonl"
+    path.write_text(RecordedLength(KEY, 12).line() + "\n", encoding="utf-8")
+
+    assert read_lengths(named(str(path))).take(KEY) == 12
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "--additional-config"),
+        (None, "--additional-config"),
+        ({"alise": "lengths.jsonl"}, "--additional-config"),
+        ({"alise": {"replay": "x"}}, "no setting 'replay'"),
+        ({"alise": {}}, "'replay_file' has to be"),
+        (named(3), "'replay_file' has to be"),
+        (named(""), "'replay_file' has to be"),
+        (named("no/such/file"), "no/such/file cannot be read"),
+    ],
+)
+def test_a_setting_that_is_missing_or_wrong_is_named(config: object, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_lengths(config)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "line 1: holds no recorded length"),
+        (b"\n\n{}\n", "line 3: "),
+        (b"\xff\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "lengths.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        read_lengths(named(str(path)))
+
+    assert str(path) in str(caught.value)
+    assert said in str(caught.value)
