@@ -7,4 +7,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "alise", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
+# With --timeout=0, since an example takes what it takes and there are many.
+settings.register_profile("nightly", settings.get_profile("alise"), max_examples=100_000)
 settings.load_profile("alise")

@@ -35,7 +35,9 @@ COMMANDS: dict[str, Command] = {
         "alise_predictor.cli:main", "predictor", "train, evaluate and ask the length predictor"
     ),
     "sim-engine": Command("alise_bench.sim.cli:main", "bench", "serve a simulated vLLM engine"),
-    "bench": Command("alise_bench.cli:main", "bench", "measure: overhead, calibrate"),
+    "bench": Command(
+        "alise_bench.cli:main", "bench", "measure: compare, queue, overhead, predictor"
+    ),
     "demo": Command("alise_bench.demo.cli:main", "bench", "gateway, two engines and a real load"),
 }
 

@@ -87,16 +87,26 @@ class LengthDistribution:
 
     def mean(self) -> float:
         """Expected tokens."""
+        total = sum(weight * tokens for weight, tokens in self.atoms())
+        return min(max(total, self._least), self._most)
+
+    def atoms(self) -> tuple[tuple[float, float], ...]:
+        """The distribution as a few weighted lengths, for sums that need more than a mean.
+
+        Returns: ``(weight, tokens)``, ascending; one for each stretch between knots, at its mean,
+            and one for the tail. Weights add up to 1, and their mean is ``mean()``.
+        """
         start = self._start
         alive = self._survival(start)
         least, most = log1p(self._least), log1p(self._most)
-        total = alive_before_tail = 0.0
+        atoms = []
+        before_tail = 0.0
         for low, high, weight in self._pieces(start):
-            total += weight * _clamped_mean(low, high, least, most)
-            alive_before_tail += weight
-        tail = alive - alive_before_tail
-        total += tail * _tail_mean(exp(max(start, self.knots[-1])), exp(least), exp(most))
-        return min(max(total / alive, self._least), self._most)
+            atoms.append((weight / alive, _clamped_mean(low, high, least, most)))
+            before_tail += weight
+        tail = _tail_mean(exp(max(start, self.knots[-1])), exp(least), exp(most))
+        atoms.append(((alive - before_tail) / alive, max(tail, self._least)))
+        return tuple(atoms)
 
     def exceeds(self, tokens: float) -> float:
         """Probability that the answer is longer than this."""

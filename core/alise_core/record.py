@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from alise_core.outcome import Outcome
 from alise_core.prediction import PredictionSource
+from alise_core.service_class import ServiceClass
 from alise_core.wire.openai import Endpoint
 
 
@@ -34,6 +35,7 @@ class RequestRecord:
     got that far. Prompts, keys and client addresses are not part of a record.
 
     Attributes:
+        service_class: The band it waited in; ``None`` where it was refused before it had one.
         predicted: What was predicted of its length; ``None`` where nothing was.
         output_capped: The answer ended at the limit that the client set, so that its length is
             a lower bound of what it would have been.
@@ -47,6 +49,7 @@ class RequestRecord:
     status: int
     stream: bool
     backend: str | None
+    service_class: ServiceClass | None
     attempts: int
     arrival: float
     enqueued: float | None

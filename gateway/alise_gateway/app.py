@@ -20,7 +20,9 @@ from alise_gateway.admin import AdminServer
 from alise_gateway.control.api import create_control_app
 from alise_gateway.discovery.prober import Prober
 from alise_gateway.discovery.registry import BackendRegistry
+from alise_gateway.discovery.scraper import Scraper
 from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.scrape import ScrapeResult
 from alise_gateway.exchange import ExchangeParts
 from alise_gateway.identity.authenticator import Authenticator
 from alise_gateway.intake.listener import Listener
@@ -30,14 +32,15 @@ from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.measure.recorder import RequestRecorder
 from alise_gateway.measure.tracing import open_tracing
 from alise_gateway.pipeline import Pipeline
-from alise_gateway.placement.picker import LeastOutstanding
+from alise_gateway.placement.picker import BestBackend
 from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.proxy.retry import RetryBudget
 from alise_gateway.queueing.controller import QueueController
-from alise_gateway.queueing.ordering import Fcfs
-from alise_gateway.queueing.state import QueueLimits, QueueState
+from alise_gateway.queueing.orderings import ordering_of
+from alise_gateway.queueing.state import QueueState
 from alise_gateway.settings import GatewaySettings, read_secret
 from alise_gateway.status import GatewayStatus
+from alise_gateway.tickets import TicketOffice
 from alise_gateway.verdicts import BackendVerdicts
 
 if TYPE_CHECKING:  # it is loaded only into gateways that predict
@@ -70,10 +73,12 @@ class Gateway:
         self.pools: dict[Backend, UpstreamPool] = {}
         self.registry = BackendRegistry(settings, self.clock)
         self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
+        self._placement = BestBackend()
         self.queue = self._build_queue()
         self.predicting = self._build_predicting()
         self._authenticator = Authenticator(settings.identity, self.clock)
         self._prober = Prober(self.registry, settings.health, self.clock)
+        self._scraper = Scraper(self.registry, settings.health, self.clock)
         self._tracing = open_tracing(
             settings.observability.otlp_endpoint,
             settings.observability.trace_sample_ratio,
@@ -120,6 +125,7 @@ class Gateway:
         """
         self.metrics.bind_gauges(self.status.gauges)
         self._prober.on_probed = self.metrics.probed
+        self._scraper.on_scraped = self._on_scraped
         self._authenticator.on_keys_read = partial(self._on_read, ConfigSource.KEYS)
         self.registry.subscribe(self._on_registry_changed)
         self._on_registry_changed()
@@ -127,7 +133,9 @@ class Gateway:
         if self.predicting is not None:
             await self.predicting.start()
         await self._prober.start()
+        await self._scraper.start()
         await self._prober.first_round()
+        await self._scraper.first_round()
         settings = self.settings
         await self.listener.open(settings.host, settings.port)
         if settings.admin_port is not None:
@@ -166,6 +174,7 @@ class Gateway:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self._prober.stop()
+        await self._scraper.stop()
         await self._authenticator.stop()
         for pool in self.pools.values():
             pool.abort()
@@ -196,6 +205,12 @@ class Gateway:
         self._let_go_of_removed()
         self.queue.backends_changed()
 
+    def _on_scraped(self, backend: Backend, result: ScrapeResult) -> None:
+        """Fresh figures may make room for whoever waits."""
+        self.metrics.scraped(backend.name, result)
+        if result is ScrapeResult.READ:
+            self.queue.backends_changed(backend)
+
     def _let_go_of_removed(self) -> None:
         """Forget backends that discovery no longer lists, once they serve no request."""
         for backend in self.pools.keys() - set(self.registry.backends):
@@ -203,14 +218,12 @@ class Gateway:
                 self.pools.pop(backend).close()
                 self.metrics.forget_backend(backend.name)
                 self._parts.forget(backend)
+                self._placement.forget(backend)
 
     def _build_queue(self) -> QueueController:
-        limits = self.settings.queue
+        policy = self.settings.policy()
         state = QueueState(
-            QueueLimits(limits.max_waiting, limits.ttl_seconds),
-            self.registry.candidates,
-            LeastOutstanding().pick,
-            Fcfs,
+            policy, self.registry.candidates, self._placement, ordering_of(policy.ordering)
         )
         # Jitter spreads retries; nothing secret depends on it.
         return QueueController(state, self.clock, random.Random())  # noqa: S311
@@ -249,6 +262,12 @@ class Gateway:
             retries=RetryBudget(self.settings.upstream, self.clock.now()),
             verdicts=BackendVerdicts(self.clock, self.metrics, self.queue),
             pools=self.pools,
+            tickets=TicketOffice(
+                self.registry,
+                self.settings.scheduling.ordering,
+                self.clock,
+                send_priority=self.settings.scheduling.send_priority,
+            ),
             predicting=self.predicting,
         )
 

@@ -7,19 +7,22 @@ an attempt is over, intake when the client goes or stalls.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING
 
 from alise_core.clock import Clock
-from alise_core.errors import Evicted, Rejected, RequestError
+from alise_core.errors import RequestError
 from alise_core.outcome import SPECS, Outcome
 from alise_core.prediction import LengthDistribution
 from alise_core.record import RequestRecord
+from alise_core.service_class import ServiceClass
 from alise_core.wire import headers as names
 from alise_core.wire.openai import Endpoint
+from alise_gateway.classify.tiers import classify
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.request import HttpRequest, InferenceRequest, RawHeaders
+from alise_gateway.drops import drop_error, shutting_down
 from alise_gateway.identity.authenticator import Authenticator
 from alise_gateway.intake.handler import Admission, ClientSide
 from alise_gateway.intake.parse import parse_request
@@ -34,22 +37,19 @@ from alise_gateway.proxy.refusal import PassedError, final_error
 from alise_gateway.proxy.retry import RetryBudget, is_repeatable
 from alise_gateway.proxy.usage import NO_USAGE
 from alise_gateway.queueing.controller import QueueController
-from alise_gateway.queueing.events import Ticket
+from alise_gateway.queueing.events import ServedTokens, Ticket
 from alise_gateway.request_ids import choose_ids
 from alise_gateway.routing import route
 from alise_gateway.settings import GatewaySettings
+from alise_gateway.tickets import Answered, Filed, Routed, TicketOffice
 from alise_gateway.verdicts import BackendVerdicts
 
 if TYPE_CHECKING:  # they are loaded only into gateways that predict
     from alise_gateway.predict.predictor import PendingPrediction
     from alise_gateway.predicting import Predicting
 
-_DROPPED = {
-    Outcome.REJECTED_SATURATED: "The gateway's queue is full; please retry later.",
-    Outcome.REJECTED_NO_BACKENDS: "No backend that serves this model is available; please retry.",
-    Outcome.REJECTED_SHUTTING_DOWN: "The gateway is shutting down; please retry.",
-    Outcome.EVICTED_TTL: "The request waited too long for a backend; please retry later.",
-}
+_NOTHING = ServedTokens(0, 0)
+"""An attempt that failed before its answer began is no tenant's debt."""
 
 
 @dataclass(slots=True)
@@ -67,11 +67,11 @@ class ExchangeParts:
     retries: RetryBudget
     verdicts: BackendVerdicts
     pools: dict[Backend, UpstreamPool]
+    tickets: TicketOffice
     predicting: "Predicting | None" = None
     """``None`` in a gateway that does not predict."""
     whole_chunks: WholeChunks = field(default_factory=WholeChunks)
     prefixes: dict[tuple[Backend, bytes], bytes] = field(default_factory=dict)
-    numbers: "count[int]" = field(default_factory=count)
 
     def forget(self, backend: Backend) -> None:
         """Drop what is kept for a backend that is gone."""
@@ -93,6 +93,7 @@ class RequestExchange:
         "_done",
         "_enqueued",
         "_fields",
+        "_filed",
         "_head",
         "_ids",
         "_inference",
@@ -130,6 +131,7 @@ class RequestExchange:
         )
         self._inference: InferenceRequest | None = None
         self._fields: RawHeaders = []
+        self._filed: Filed | None = None
         self._ticket: Ticket | None = None
         self._attempt: Attempt | None = None
         self._pending: PendingPrediction | None = None
@@ -145,38 +147,53 @@ class RequestExchange:
         request = self._request
         if request is None or request.endpoint is None:
             return
-        # An embedding has no length.
-        predicts = (
-            self._parts.predicting is not None and request.endpoint is not Endpoint.EMBEDDINGS
-        )
+        parts = self._parts
         try:
-            inference = parse_request(request.endpoint, request.body, keep_content=predicts)
+            inference = parse_request(request.endpoint, request.body, keep_content=True)
             self._inference = inference
-            served = route(inference, self._tenant, self._parts.registry)
+            served = route(
+                inference,
+                self._tenant,
+                parts.registry,
+                request.headers,
+                self._ids.shown,
+                parts.metrics.fell_back,
+            )
+            classified = classify(
+                self._tenant, inference, request.headers, parts.settings.scheduling.objectives
+            )
         except RequestError as error:
             self._refuse(error)
             return
+        inference.tier_echo = classified.tier_echo
+        now = self._enqueued = parts.clock.now()
+        routed = Routed(inference, served, self._tenant, classified)
+        filed = self._filed = parts.tickets.file(routed, request.headers, self, now)
+        self._set_fields(request)
+        self._predict(inference, served, filed.ticket)
+        parts.retries.note_request()
+        self._ticket = filed.ticket
+        parts.queue.submit(filed.ticket)
+        if self._pending is not None and filed.ticket.waiting:
+            self._pending.refine(self._on_refined)
+
+    def _set_fields(self, request: HttpRequest) -> None:
+        """What travels to the backend besides the body; lets go of the rest."""
         self._fields = forwarded_fields(request.headers, may_schedule=self._tenant.may_schedule)
         self._fields += self._trace.upstream_headers()
         self._fields.append((names.REQUEST_ID, self._ids.engine))
-        if inference.client_priority and not self._tenant.may_schedule:
-            # vLLM lets this header overrule the body, which travels as it came.
-            self._fields.append((names.VLLM_PRIORITY, b"0"))
         # The connection knows the request until its answer ends; of its bytes nobody has need.
         request.headers.clear()
         request.body = b""
         self._request = None
-        parts = self._parts
-        if parts.predicting is not None and inference.content is not None:
-            self._pending = parts.predicting.begin(inference, served, self._tenant)
-        self._enqueued = parts.clock.now()
-        parts.retries.note_request()
-        ticket = self._ticket = Ticket(next(parts.numbers), served, self, self._enqueued)
-        if self._pending is not None:
+
+    def _predict(self, inference: InferenceRequest, served: str, ticket: Ticket) -> None:
+        """Say how long the answer will be; an embedding has no length."""
+        predicting = self._parts.predicting
+        if predicting is not None and inference.endpoint is not Endpoint.EMBEDDINGS:
+            self._pending = predicting.begin(inference, served, self._tenant)
             ticket.prediction = self._pending.prediction.distribution
-        parts.queue.submit(ticket)
-        if self._pending is not None and ticket.waiting:
-            self._pending.refine(self._on_refined)
+        inference.content = None  # it would hold the body
 
     def shut_down(self) -> None:
         """The drain time is over: end the request now."""
@@ -186,18 +203,12 @@ class RequestExchange:
         if attempt is not None and attempt.first_byte is not None:
             attempt.expire()
             return
-        self._abandon_attempt()
-        self._refuse(
-            Rejected(
-                _DROPPED[Outcome.REJECTED_SHUTTING_DOWN],
-                outcome=Outcome.REJECTED_SHUTTING_DOWN,
-                retry_after_seconds=1,
-            )
-        )
+        self._let_go_of_work()
+        self._refuse(shutting_down())
 
     def fail(self) -> None:
         """A defect of the gateway keeps the request from going on."""
-        self._abandon_attempt()
+        self._let_go_of_work()
         self._refuse(
             RequestError(
                 "The gateway failed to handle this request.",
@@ -226,7 +237,10 @@ class RequestExchange:
             parts.metrics.retried(self._backend.name, last.failure)
         self._backend = backend
         self._attempts += 1
-        head = request_head(self._prefix(backend), self._fields, len(inference.body))
+        fields = self._fields
+        if self._filed is not None:
+            fields = fields + parts.tickets.sent(self._filed, backend, now)
+        head = request_head(self._prefix(backend), fields, len(inference.body))
         self._attempt = Attempt(
             Prepared(inference, head, inference.body),
             pool=parts.pools[backend],
@@ -238,19 +252,18 @@ class RequestExchange:
         )
         self._attempt.start()
 
-    def on_dropped(self, outcome: Outcome, retry_after_seconds: float) -> None:
+    def on_dropped(self, outcome: Outcome, reason: DropReason, retry_after_seconds: float) -> None:
         """The queue will not serve it."""
-        self._ticket = None
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._parts.metrics.dropped(ticket.service_class, reason)
         if self._last_result is not None:
             self._parts.retries.give_back()
         if self._last_result is not None and outcome is Outcome.REJECTED_NO_BACKENDS:
             # There was a backend; that it failed says more than that there is no other.
             self._give_up(self._last_result)
             return
-        kind = Evicted if outcome is Outcome.EVICTED_TTL else Rejected
-        self._refuse(
-            kind(_DROPPED[outcome], outcome=outcome, retry_after_seconds=retry_after_seconds)
-        )
+        self._refuse(drop_error(outcome, reason, retry_after_seconds))
 
     # AttemptOwner
 
@@ -263,6 +276,9 @@ class RequestExchange:
             backend,
             waited * 1000,
         )
+        service_class = self._service_class()
+        if service_class is not None:
+            fields += b"%b: %b\r\n" % (names.SERVICE_CLASS, service_class.encode())
         if self._pending is not None:
             fields += b"x-alise-predicted-tokens: %d\r\n" % round(self._pending.prediction.median)
         return fields
@@ -282,7 +298,9 @@ class RequestExchange:
             return
         self._parts.verdicts.ended(backend, ticket, result.failure)
         if result.committed:
-            self._leave_queue()
+            if result.outcome is Outcome.COMPLETED:
+                self._learn()
+            self._leave_queue(self._served_tokens())
             self._finish(result.outcome, self._attempt.status if self._attempt else None)
             return
         self._last_result = result
@@ -290,7 +308,7 @@ class RequestExchange:
             self._attempt = None
             self._parts.queue.give_back(ticket)
             return
-        self._leave_queue()
+        self._leave_queue(_NOTHING)
         self._give_up(result)
 
     # Exchange
@@ -299,11 +317,7 @@ class RequestExchange:
         """Nobody waits for the answer: free whatever works on it."""
         if self._done:
             return
-        if self._attempt is not None:
-            self._abandon_attempt()
-        elif self._ticket is not None:
-            self._parts.queue.cancel(self._ticket)
-            self._ticket = None
+        self._let_go_of_work()
         self._finish(Outcome.CLIENT_CANCELLED, None)
 
     def client_blocked(self, *, blocked: bool) -> None:
@@ -323,6 +337,9 @@ class RequestExchange:
 
     # Inside
 
+    def _service_class(self) -> ServiceClass | None:
+        return None if self._filed is None else self._filed.routed.classified.service_class
+
     def _on_refined(self, prediction: LengthDistribution) -> None:
         """More is known of a request that waits."""
         if self._ticket is not None:
@@ -336,14 +353,16 @@ class RequestExchange:
             prefix = prefixes[key] = request_prefix(backend.address, self._head.path)
         return prefix
 
-    def _abandon_attempt(self) -> None:
-        """Stop the backend's work, which says nothing about the backend."""
-        if self._attempt is None:
-            return
-        self._attempt.cancel()
-        if self._backend is not None and self._ticket is not None:
-            self._parts.verdicts.abandoned(self._backend, self._ticket)
-        self._leave_queue()
+    def _let_go_of_work(self) -> None:
+        """Leave the queue, or stop the backend's work, which says nothing about the backend."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+            if self._backend is not None and self._ticket is not None:
+                self._parts.verdicts.abandoned(self._backend, self._ticket)
+            self._leave_queue(self._served_tokens())
+        elif self._ticket is not None:
+            ticket, self._ticket = self._ticket, None
+            self._parts.queue.cancel(ticket)
 
     def _may_repeat(self, result: AttemptResult) -> bool:
         parts = self._parts
@@ -353,10 +372,35 @@ class RequestExchange:
             and parts.retries.take(parts.clock.now())
         )
 
-    def _leave_queue(self) -> None:
+    def _leave_queue(self, served: ServedTokens | None) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self._parts.queue.finish(ticket)
+            self._parts.queue.finish(ticket, served)
+
+    def _served_tokens(self) -> ServedTokens | None:
+        """What the engine counted; ``None`` where it did not say."""
+        usage = NO_USAGE if self._attempt is None else self._attempt.usage
+        if usage.prompt_tokens is None or usage.output_tokens is None:
+            return None
+        return ServedTokens(usage.prompt_tokens, usage.output_tokens)
+
+    def _learn(self) -> None:
+        """An answer is complete: what it says of its backend counts for the next ones."""
+        attempt, filed, backend = self._attempt, self._filed, self._backend
+        tokens = self._served_tokens()
+        if attempt is None or filed is None or backend is None or tokens is None:
+            return
+        inference, last = self._inference, attempt.last_byte
+        if inference is None or last is None:
+            return
+        answer = Answered(
+            tokens.prompt_tokens,
+            attempt.usage.cached_tokens or 0,
+            tokens.output_tokens,
+            attempt.first_byte if inference.stream else None,
+            last,
+        )
+        self._parts.tickets.answered(filed, backend, answer, last)
 
     def _give_up(self, result: AttemptResult) -> None:
         error = final_error(result)
@@ -390,6 +434,7 @@ class RequestExchange:
         if self._attempt is not None:
             self._attempt.let_go()
             self._attempt = None
+        self._filed = None  # its ticket knows this exchange: they would keep each other alive
         self._on_done(self)
 
     def _record(self, outcome: Outcome, status: int | None) -> RequestRecord:
@@ -408,6 +453,7 @@ class RequestExchange:
             status=status or SPECS[outcome].status,
             stream=streams,
             backend=None if self._backend is None else self._backend.name,
+            service_class=self._service_class(),
             attempts=self._attempts,
             arrival=self._arrival,
             enqueued=self._enqueued,

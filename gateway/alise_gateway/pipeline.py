@@ -140,6 +140,7 @@ class Pipeline:
                 status=error.status,
                 stream=False,
                 backend=None,
+                service_class=None,
                 attempts=0,
                 arrival=arrival,
                 enqueued=None,

@@ -2,9 +2,10 @@
 
 Precedence: command-line flag, then ``ALISE_GATEWAY_*`` environment variable (nested fields with
 ``__``, for example ``ALISE_GATEWAY_TIMEOUTS__CONNECT_SECONDS``), then the ``--config`` file, then
-the default below. Run-time behaviour of scheduling does not live here but in policies.
+the default below.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,7 +15,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -22,6 +25,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from alise_core.errors import ConfigError
+from alise_core.policy import (
+    AdmissionPolicy,
+    ClassLimits,
+    FairnessPolicy,
+    OrderingName,
+    OrderingPolicy,
+    SchedulingPolicy,
+)
+from alise_core.service_class import ServiceClass
 
 _SHOWN_VALUE_CHARS = 80
 
@@ -54,6 +66,26 @@ class BackendSettings(_Group):
     api_key_file: Path | None = None
     """File with the key that the engine expects (``vllm serve --api-key``); the client's own
     key never travels to a backend."""
+
+
+class AliasTarget(_Group):
+    """One of several models behind an alias."""
+
+    model: str
+    """As backends serve it."""
+    weight: int = Field(ge=1, le=1_000_000)
+    """Its share of the conversations, against the sum of all weights."""
+
+
+def _alias_kind(value: object) -> str:
+    return "name" if isinstance(value, str) else "split"
+
+
+AliasSetting = Annotated[
+    Annotated[str, Tag("name")]
+    | Annotated[tuple[AliasTarget, ...], Field(min_length=1), Tag("split")],
+    Discriminator(_alias_kind),
+]
 
 
 class LimitSettings(_Group):
@@ -113,12 +145,16 @@ class UpstreamSettings(_Group):
 
 
 class HealthSettings(_Group):
-    """Active probing and the circuit breaker."""
+    """Active probing, reading the engines' metrics, and the circuit breaker."""
 
     probe_interval_seconds: PositiveSeconds = 2
     probe_timeout_seconds: PositiveSeconds = 2
     models_interval_seconds: PositiveSeconds = 30
     """How often ``/v1/models`` is read again from a healthy backend."""
+    scrape_interval_seconds: PositiveSeconds = 1
+    """How often a backend's ``/metrics`` is read: what it has in its memory changes within
+    seconds, and reading takes a fraction of a millisecond."""
+    scrape_timeout_seconds: PositiveSeconds = 2
     unhealthy_after_failures: int = Field(default=2, ge=1)
     breaker_failures: int = Field(default=5, ge=1)
     """Consecutive failed requests that open the breaker."""
@@ -128,13 +164,76 @@ class HealthSettings(_Group):
 
 
 class QueueSettings(_Group):
-    """Ordering and admission."""
+    """How long the queue may become."""
 
     max_in_flight_per_backend: int = Field(default=256, ge=1, le=100_000)
     """vLLM's own default for ``--max-num-seqs`` on most GPUs; more would queue inside it."""
     max_waiting: int = Field(default=10_000, ge=0)
+    """Requests that may wait in all classes together."""
     ttl_seconds: PositiveSeconds = 60
+    """A request that waited this long is answered 429; see ``scheduling.classes`` for others."""
+
+
+_POLICY = SchedulingPolicy()
+
+
+class ClassSettings(_Group):
+    """What one service class may take up while it waits; what is left out keeps its default."""
+
+    max_waiting: int | None = Field(default=None, ge=0)
+    """Requests that may wait; no limit of its own without it."""
+    ttl_seconds: PositiveSeconds | None = None
     """A request that waited this long is answered 429."""
+    trickle_share: float | None = Field(default=None, ge=0, le=0.5)
+    """Work that the class may dispatch, while better classes wait too, for each unit of theirs."""
+
+
+class SchedulingSettings(_Group):
+    """Which request is next, and how much a backend is given."""
+
+    ordering: OrderingName = _POLICY.ordering.name
+    """Of the requests of one tenant in one class; docs/scheduling.md says what each is for."""
+    gamma: float | None = Field(default=_POLICY.ordering.gamma, gt=0, le=100)
+    """``boost``: per second; large is first come, first served, small is shortest first. Adapted
+    to the load without it."""
+    beta: float | None = Field(default=_POLICY.ordering.beta, ge=0, le=10)
+    """``cost``: weight of what a request may cost at worst. Adapted to the load without it."""
+    aging_half_life_seconds: PositiveSeconds | None = _POLICY.ordering.aging_half_life_seconds
+    """``sjf``, ``rank``, ``cost``, ``tool-aware``: a wait this long halves a request's size."""
+    guard_seconds: PositiveSeconds = _POLICY.ordering.guard_seconds
+    """A request that waited this long, and for ``guard_factor`` times its own service, is next."""
+    guard_factor: float = Field(default=_POLICY.ordering.guard_factor, ge=0, le=1_000)
+    fairness: bool = _POLICY.fairness.enabled
+    """Tenants of a class take turns by what they were given; off, they wait in one line."""
+    input_weight: float = Field(default=_POLICY.fairness.input_weight, ge=0, le=100)
+    """Of a prompt token in what a tenant was given."""
+    output_weight: float = Field(default=_POLICY.fairness.output_weight, gt=0, le=100)
+    idle_half_life_seconds: PositiveSeconds = _POLICY.fairness.idle_half_life_seconds
+    """What a tenant was given ahead of others halves in this time while it is idle."""
+    admission_quantile: float = Field(default=_POLICY.admission.quantile, gt=0, lt=1)
+    """Of the predicted length at which KV memory is reserved."""
+    high_admission_quantile: float = Field(default=_POLICY.admission.high_quantile, gt=0, lt=1)
+    """The same for a backend that preempts too much."""
+    preemption_ratio: float = Field(default=_POLICY.admission.preemption_ratio, gt=0)
+    """Preemptions per finished request that are too many."""
+    run_ahead: int = Field(default=_POLICY.admission.run_ahead, ge=0, le=1_000)
+    """Requests that an engine may hold in its own queue, so that it never waits for the gateway."""
+    stale_seconds: PositiveSeconds = _POLICY.admission.stale_seconds
+    """Figures of a backend older than this are not gone by."""
+    backfill: int = Field(default=_POLICY.backfill, ge=0, le=1_000)
+    """Requests behind one that does not fit that are tried in its place."""
+    classes: Mapping[ServiceClass, ClassSettings] = Field(default_factory=dict)
+    objectives: Mapping[str, int] = Field(default_factory=dict)
+    """Inference objective (llm-d) -> priority: positive, 0, or negative for what may be shed."""
+    send_priority: bool = True
+    """Tell engines each request's rank (``X-Vllm-Priority``); vLLM heeds it with
+    ``--scheduling-policy priority`` and ignores it otherwise."""
+
+    @model_validator(mode="after")
+    def _quantiles_ascend(self) -> "SchedulingSettings":
+        if self.high_admission_quantile < self.admission_quantile:
+            raise ValueError("high_admission_quantile must not be below admission_quantile")
+        return self
 
 
 class IdentitySettings(_Group):
@@ -240,14 +339,17 @@ class GatewaySettings(BaseSettings):
     """File with the bearer token that ``/alise/`` demands; without it the network must protect
     the admin port."""
     backends: tuple[BackendSettings, ...] = ()
-    aliases: dict[str, str] = Field(default_factory=dict)
-    """Model name that clients use -> model name that backends serve."""
+    aliases: Mapping[str, AliasSetting] = Field(default_factory=dict)
+    """Model name that clients use -> model name that backends serve, or several with weights."""
+    fallbacks: Mapping[str, str] = Field(default_factory=dict)
+    """Model name that backends serve -> the one that answers while no backend of it is usable."""
 
     limits: LimitSettings = LimitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     health: HealthSettings = HealthSettings()
     queue: QueueSettings = QueueSettings()
+    scheduling: SchedulingSettings = SchedulingSettings()
     identity: IdentitySettings = IdentitySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     predictor: PredictorSettings = PredictorSettings()
@@ -262,6 +364,49 @@ class GatewaySettings(BaseSettings):
             if urls.count(url) > 1:
                 raise ValueError(f"backend {url!r} is listed more than once")
         return backends
+
+    def policy(self) -> SchedulingPolicy:
+        """What the queue obeys."""
+        chosen = self.scheduling
+        return SchedulingPolicy(
+            max_waiting=self.queue.max_waiting,
+            classes={item: self._class_limits(item) for item in ServiceClass},
+            ordering=OrderingPolicy(
+                name=chosen.ordering,
+                gamma=chosen.gamma,
+                beta=chosen.beta,
+                aging_half_life_seconds=chosen.aging_half_life_seconds,
+                guard_seconds=chosen.guard_seconds,
+                guard_factor=chosen.guard_factor,
+            ),
+            fairness=FairnessPolicy(
+                enabled=chosen.fairness,
+                input_weight=chosen.input_weight,
+                output_weight=chosen.output_weight,
+                idle_half_life_seconds=chosen.idle_half_life_seconds,
+            ),
+            admission=AdmissionPolicy(
+                quantile=chosen.admission_quantile,
+                high_quantile=chosen.high_admission_quantile,
+                preemption_ratio=chosen.preemption_ratio,
+                run_ahead=chosen.run_ahead,
+                stale_seconds=chosen.stale_seconds,
+            ),
+            backfill=chosen.backfill,
+        )
+
+    def _class_limits(self, item: ServiceClass) -> ClassLimits:
+        wished = self.scheduling.classes.get(item, ClassSettings())
+        usual = _POLICY.classes[item]
+        # Without a word of its own, work that may wait keeps its longer patience.
+        patience = usual.ttl_seconds if usual.trickle_share else self.queue.ttl_seconds
+        return ClassLimits(
+            max_waiting=wished.max_waiting,
+            ttl_seconds=wished.ttl_seconds or max(patience, self.queue.ttl_seconds),
+            trickle_share=(
+                usual.trickle_share if wished.trickle_share is None else wished.trickle_share
+            ),
+        )
 
 
 def load_settings(file: Path | None, flags: dict[str, Any]) -> GatewaySettings:

@@ -14,8 +14,9 @@ from alise_gateway.control.view import (
 )
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.backend_load import load_of
 from alise_gateway.intake.listener import Listener
-from alise_gateway.measure.gauges import GaugeSnapshot, UpstreamConnections
+from alise_gateway.measure.gauges import GaugeSnapshot, KvDemand, UpstreamConnections
 from alise_gateway.measure.labels import backend_state
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.pipeline import Pipeline
@@ -96,6 +97,7 @@ class GatewayStatus:
                 max_in_flight=backend.max_in_flight,
                 probe_error=backend.probe_error,
                 models=tuple(sorted(backend.models)),
+                load=load_of(backend, now),
             )
             for backend in self._registry.backends
         ]
@@ -105,6 +107,8 @@ class GatewayStatus:
         oldest = self._queue.oldest_enqueued
         return QueueStatus(
             waiting=self._queue.waiting,
+            waiting_by_class={str(k): n for k, n in self._queue.waiting_by_class().items()},
+            ordering=str(self._settings.scheduling.ordering),
             max_waiting=self._settings.queue.max_waiting,
             in_flight=self._queue.in_flight,
             oldest_wait_seconds=None if oldest is None else self._clock.now() - oldest,
@@ -139,8 +143,13 @@ class GatewayStatus:
         return GaugeSnapshot(
             in_flight={str(backend.name): backend.in_flight for backend in backends},
             upstream=upstream,
+            loads={str(backend.name): load_of(backend, now) for backend in backends},
             backends=states,
-            waiting=self._queue.waiting,
+            waiting={str(k): n for k, n in self._queue.waiting_by_class().items()},
+            demand={
+                model: KvDemand(demand.median, demand.high)
+                for model, demand in self._queue.demand().items()
+            },
             client_connections=0 if self._listener is None else self._listener.connections,
             draining=self._draining,
             predictions=None if self._predicting is None else self._predicting.gauges(),

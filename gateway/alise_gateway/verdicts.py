@@ -62,4 +62,4 @@ class BackendVerdicts:
         backend.breaker.succeeded(was_trial=True)
         self._metrics.breaker_moved(backend.name, BreakerState.CLOSED)
         _LOG.info("breaker_closed", backend=backend.name)
-        self._queue.backends_changed()
+        self._queue.backends_changed(backend)

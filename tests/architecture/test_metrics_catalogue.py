@@ -6,8 +6,14 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 
+from alise_gateway.domain.backend_load import BackendLoad
 from alise_gateway.domain.prediction import LearnedFigures
-from alise_gateway.measure.gauges import GaugeSnapshot, PredictionSnapshot, UpstreamConnections
+from alise_gateway.measure.gauges import (
+    GaugeSnapshot,
+    KvDemand,
+    PredictionSnapshot,
+    UpstreamConnections,
+)
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.measure.timing import intervals_of
 from architecture.repository import ROOT
@@ -45,12 +51,20 @@ def families() -> list[Metric]:
     registry = CollectorRegistry()
     metrics = GatewayMetrics(registry, 10)
     metrics.add_backend("b")
+    metrics.fell_back("org/model")
     metrics.finished(a_record(), intervals_of(a_record()))
     learned = LearnedFigures("team-a", "org/model", 900, 0.7, 0.8, 0.9, 0.1, None)
     predictions = PredictionSnapshot({"tier0": True}, 0, 1, [learned])
-    metrics.bind_gauges(
-        lambda: GaugeSnapshot({"b": 1}, {"b": UpstreamConnections()}, predictions=predictions)
+    load = BackendLoad(8_000, "auto", 0.5, 0.6, engine_running=1, engine_waiting=0)
+    gauges = GaugeSnapshot(
+        {"b": 1},
+        {"b": UpstreamConnections()},
+        {"b": load},
+        waiting={"default": 1},
+        demand={"org/model": KvDemand(1.0, 2.0)},
+        predictions=predictions,
     )
+    metrics.bind_gauges(lambda: gauges)
     return list(registry.collect())
 
 

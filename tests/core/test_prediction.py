@@ -1,5 +1,6 @@
 """A predicted length: what is stored, what is read, and what a running request does to it."""
 
+from itertools import pairwise
 from math import inf, log1p, nan
 
 import pytest
@@ -85,3 +86,53 @@ def test_a_certain_prediction_is_a_point() -> None:
     assert predicted.exceeds(6.9) == 1
     assert predicted.exceeds(7.1) < 0.03
     assert predicted.remaining_mean(2) == pytest.approx(5, abs=0.3)
+
+
+ATOM_CASES = [
+    distribution(),
+    distribution(cap=64),
+    distribution(cap=5),
+    distribution(cap=100_000).given_more_than(50),
+    distribution(cap=100_000).given_more_than(1_599.5),
+    distribution().given_more_than(3_999),
+    distribution(cap=5_000).given_more_than(4_999.5),
+    distribution(highest=2_000).given_more_than(1e8),
+    LengthDistribution.of([log1p(7)] * 7, 1, 1_000, None),
+    LengthDistribution.of([0.0] * 7, 0, 1_000, None),
+    LengthDistribution.of([log1p(1e9)] * 7, 1, 1e9, None),
+]
+
+
+@pytest.mark.parametrize("predicted", ATOM_CASES)
+def test_atoms_are_the_distribution_in_a_few_lengths(predicted: LengthDistribution) -> None:
+    atoms = predicted.atoms()
+    weights, tokens = zip(*atoms, strict=True)
+    assert 1 <= len(atoms) <= len(LEVELS) + 1
+    assert sum(weights) == pytest.approx(1)
+    assert min(weights) >= -1e-12
+    for low, high in pairwise(tokens):
+        assert low <= high * (1 + 1e-9)
+    assert predicted.quantile(0) * (1 - 1e-9) <= tokens[0]
+    assert tokens[-1] <= predicted.quantile(1) * (1 + 1e-9)
+    mean = sum(weight * length for weight, length in atoms)
+    assert predicted.mean() == pytest.approx(mean)
+
+
+def test_atoms_lie_between_the_stored_quantiles() -> None:
+    atoms = distribution().atoms()
+    shares = (0.02, 0.08, 0.15, 0.25, 0.25, 0.15, 0.08, 0.02)
+    assert [weight for weight, _ in atoms] == pytest.approx(shares)
+    for (_, tokens), low, high in zip(atoms[1:], TOKENS, (*TOKENS[1:], 4_000), strict=True):
+        assert low < tokens < high
+
+
+def test_atoms_of_what_has_run_are_those_still_possible() -> None:
+    later = distribution().given_more_than(300).atoms()
+    assert len(later) == 4
+    assert later[0][1] > 300
+    before = distribution().atoms()
+    # What lies wholly above keeps its length and gains weight.
+    alive = distribution().exceeds(300)
+    for (weight, tokens), (old_weight, old_tokens) in zip(later[1:], before[-3:], strict=True):
+        assert tokens == pytest.approx(old_tokens)
+        assert weight == pytest.approx(old_weight / alive)

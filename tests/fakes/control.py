@@ -8,6 +8,7 @@ from alise_gateway.control.view import (
     Readiness,
 )
 from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.backend_load import BackendLoad
 from alise_gateway.domain.breaker import BreakerState
 from alise_gateway.domain.prediction import LearnedFigures
 
@@ -58,13 +59,20 @@ class FakeControlView:
                 in_flight=0,
                 max_in_flight=256,
                 probe_error="connection refused",
+                load=BackendLoad(in_flight_limit=256.0, step_seconds=0.012),
             ),
         ]
 
     def queue(self) -> QueueStatus:
         self._maybe_fail()
         return QueueStatus(
-            waiting=2, max_waiting=100, in_flight=3, oldest_wait_seconds=1.5, draining=self.draining
+            waiting=2,
+            waiting_by_class={"default": 2},
+            ordering="boost",
+            max_waiting=100,
+            in_flight=3,
+            oldest_wait_seconds=1.5,
+            draining=self.draining,
         )
 
     def predictor(self) -> PredictorStatus:

@@ -138,7 +138,7 @@ async def running_gateway(
     """Serve for the length of the block.
 
     Args:
-        backends: URLs of engines; they are probed once, before the block.
+        backends: URLs of engines; they are probed and scraped once, before the block.
         clock: Time for every limit.
         overrides: Fields of ``GatewaySettings``; groups as dictionaries.
     """
@@ -147,7 +147,7 @@ async def running_gateway(
     requests, logs = io.BytesIO(), io.StringIO()
     with _captured_logging(settings.observability.log_level, logs):
         app = Gateway(settings, requests, clock)
-        app._prober._create_client = _probing_client
+        app._prober._create_client = app._scraper._create_client = _probing_client
         gateway = RunningGateway(app, requests, logs)
         try:
             await app.start()
@@ -178,6 +178,7 @@ def _settings(backends: tuple[str, ...], overrides: dict[str, Any]) -> GatewaySe
         "health": {
             "probe_interval_seconds": _NEVER_SECONDS,
             "models_interval_seconds": _NEVER_SECONDS,
+            "scrape_interval_seconds": _NEVER_SECONDS,
         },
         # Only tests of predictions pay for loading a bundle.
         "predictor": {"enabled": False},

@@ -6,6 +6,7 @@ from typing import Any
 from alise_core.outcome import Outcome
 from alise_core.prediction import PredictionSource
 from alise_core.record import PredictedLength, RequestRecord
+from alise_core.service_class import ServiceClass
 from alise_core.wire.openai import Endpoint
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -19,6 +20,7 @@ _COMPLETED = RequestRecord(
     status=200,
     stream=True,
     backend="10.0.0.1:8000",
+    service_class=ServiceClass.DEFAULT,
     attempts=1,
     arrival=100.0,
     enqueued=100.25,
@@ -50,6 +52,7 @@ def a_refusal(**fields: Any) -> RequestRecord:
         outcome=Outcome.REJECTED_INVALID,
         status=400,
         backend=None,
+        service_class=None,
         attempts=0,
         enqueued=None,
         dispatched=None,

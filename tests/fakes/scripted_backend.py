@@ -33,11 +33,13 @@ class ScriptedBackend:
     Attributes:
         received: Inference requests, in order.
         script: Answers one of them; the connection closes when it raises ``ConnectionError``.
+        metrics: What ``/metrics`` answers; 404 without it.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, metrics: bytes | None = None) -> None:
         self.received: list[Received] = []
         self.script = script
+        self.metrics = metrics
         self.writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
@@ -63,7 +65,9 @@ class ScriptedBackend:
             writer.write(whole(b""))
         elif request.target.endswith("/models"):
             writer.write(whole(json.dumps(MODELS).encode()))
-        elif request.target == "/alise/ready":
+        elif request.target == "/metrics" and self.metrics is not None:
+            writer.write(whole(self.metrics))
+        elif request.target in {"/alise/ready", "/metrics"}:
             writer.write(whole(b"{}", status="404 Not Found"))
         else:
             self.received.append(request)
@@ -100,9 +104,11 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 
 @contextlib.asynccontextmanager
-async def scripted_backend(script: Script) -> AsyncIterator[ScriptedBackend]:
+async def scripted_backend(
+    script: Script, metrics: bytes | None = None
+) -> AsyncIterator[ScriptedBackend]:
     """Serve for the length of the block."""
-    backend = ScriptedBackend(script)
+    backend = ScriptedBackend(script, metrics)
     server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, limit=2**20)
     backend.port = server.sockets[0].getsockname()[1]
     try:

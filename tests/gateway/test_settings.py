@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from alise_core.errors import ConfigError
-from alise_gateway.settings import GatewaySettings, IdentitySettings, load_settings
+from alise_gateway.settings import AliasTarget, GatewaySettings, IdentitySettings, load_settings
 
 
 def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(
@@ -72,3 +72,42 @@ def test_a_long_value_is_cut_in_the_error() -> None:
 def test_a_whole_configuration_of_tokens_is_taken() -> None:
     identity = IdentitySettings(jwt_issuer="a", jwt_audience="b", jwks_url="https://a")
     assert identity.jwt_tenant_claim == "sub"
+
+
+def test_an_alias_leads_to_one_model_or_to_several_with_weights(tmp_path: Path) -> None:
+    path = tmp_path / "alise.yaml"
+    path.write_text(
+        "aliases:\n  nick: m\n  chat:\n  - {model: m, weight: 95}\n  - {model: n, weight: 5}\n"
+        "fallbacks: {m: n}\n"
+    )
+    settings = load_settings(path, {})
+    assert settings.aliases == {
+        "nick": "m",
+        "chat": (AliasTarget(model="m", weight=95), AliasTarget(model="n", weight=5)),
+    }
+    assert settings.fallbacks == {"m": "n"}
+
+
+def test_a_variable_may_state_aliases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALISE_GATEWAY_ALIASES", '{"chat": [{"model": "m", "weight": 1}], "n": "m"}')
+    monkeypatch.setenv("ALISE_GATEWAY_FALLBACKS", '{"m": "x"}')
+    settings = load_settings(None, {})
+    assert settings.aliases == {"chat": (AliasTarget(model="m", weight=1),), "n": "m"}
+    assert settings.fallbacks == {"m": "x"}
+
+
+@pytest.mark.parametrize(
+    ("target", "where"),
+    [
+        ([], "aliases.chat"),
+        (7, "aliases.chat"),
+        ([{"model": "m"}], "weight"),
+        ([{"model": "m", "weight": 0}], "weight"),
+        ([{"model": "m", "weight": 1_000_001}], "weight"),
+        ([{"model": "m", "weight": 0.5}], "weight"),
+        ([{"model": "m", "weight": 1, "share": 2}], "share"),
+    ],
+)
+def test_a_wrong_share_is_refused_by_its_name(target: object, where: str) -> None:
+    with pytest.raises(ConfigError, match=rf"aliases\.chat.*{where.removeprefix('aliases.chat')}"):
+        load_settings(None, {"aliases": {"chat": target}})

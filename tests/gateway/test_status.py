@@ -1,6 +1,7 @@
 """The gateway as its control endpoints show it."""
 
 from alise_bench.sim.faults import Fault, FaultKind
+from alise_core.service_class import ServiceClass
 from alise_gateway.domain.breaker import BreakerState
 from alise_gateway.measure.gauges import UpstreamConnections
 from fakes.clock import FakeClock
@@ -56,7 +57,12 @@ async def test_what_is_in_flight_and_what_waits() -> None:
         gauges = gateway.app.status.gauges()
         assert gauges.in_flight == {engine.name: 1}
         assert gauges.upstream == {engine.name: UpstreamConnections(0, 1, 0)}
-        assert (gauges.waiting, gauges.client_connections, gauges.draining) == (1, 2, False)
+        assert {name: n for name, n in gauges.waiting.items() if n} == {"default": 1}
+        assert {str(item) for item in ServiceClass} == set(gauges.waiting)
+        assert queue.waiting_by_class == gauges.waiting
+        assert queue.ordering == "boost"
+        assert gauges.demand[engine.model].p90 > gauges.demand[engine.model].p50 > 0
+        assert (gauges.client_connections, gauges.draining) == (2, False)
         assert gateway.app.status.backends()[0].in_flight == 1
         first.reset()
         second.reset()

@@ -53,13 +53,13 @@ async def test_the_queue_knows_the_refined_prediction(gateway: RunningGateway) -
         await occupy(gateway, first)
         second.send(post(chat("write an essay", max_tokens=1_000)))
         await eventually(lambda: gateway.metric(REFINEMENTS, result="done") == 1)
-        orderings = gateway.app.queue._state._orderings
-        (ticket,) = (ordering.next() for ordering in orderings.values())
-        assert ticket is not None
+        pools = gateway.app.queue._state._pools
+        (ticket,) = (ticket for pool in pools.values() for ticket in pool.everybody())
         assert ticket.prediction is not None
         (exchange,) = (e for e in gateway.app.pipeline._active if e._ticket is ticket)
         assert exchange._pending is not None
         assert ticket.prediction is exchange._pending.prediction.distribution
+        assert ticket.work.median_tokens == pytest.approx(ticket.prediction.quantile(0.5))
         first.reset()
         await second.reply()
 

@@ -193,9 +193,11 @@ async def test_header_fields_end_where_they_must() -> None:
         names = {name for name, _ in seen.headers}
         gone = {"authorization", "x-api-key", "cookie", "accept-encoding", "connection"}
         gone |= {"x-private", "keep-alive", "te", "proxy-authorization"}
-        gone |= {"x-vllm-priority", "x-request-priority"}
+        gone |= {"x-request-priority"}
         assert names & gone == set()
         assert "secret-of-client" not in repr(seen.headers)
+        assert seen.values("x-vllm-priority") != ["-5"], "the gateway's own rank, once"
+        assert len(seen.values("x-vllm-priority")) == 1
         assert seen.values("x-mine") == ["kept"]
         assert seen.values("user-agent") == ["test/1"]
         assert seen.values("host") == [f"127.0.0.1:{backend.port}"]
@@ -222,6 +224,17 @@ async def test_priority_in_the_body_is_neutralised() -> None:
     async with (
         scripted_backend(sends(whole(b"{}"))) as backend,
         running_gateway(backend.url) as gateway,
+    ):
+        await send(gateway.port, chat(priority=-100), "/v1/chat/completions")
+        await send(gateway.port, chat(), "/v1/chat/completions", "x-vllm-priority: -100")
+        ranks = [int(*seen.values("x-vllm-priority")) for seen in backend.received]
+        assert 0 < ranks[0] <= ranks[1] < 2**40, "by arrival, in the band of the default class"
+
+
+async def test_without_ranks_of_its_own_the_gateway_still_neutralises_those_of_clients() -> None:
+    async with (
+        scripted_backend(sends(whole(b"{}"))) as backend,
+        running_gateway(backend.url, scheduling={"send_priority": False}) as gateway,
     ):
         await send(gateway.port, chat(priority=-100), "/v1/chat/completions")
         assert backend.received[0].values("x-vllm-priority") == ["0"]

@@ -10,9 +10,19 @@ BACKEND = b"x-alise-backend"
 QUEUE_MS = b"x-alise-queue-ms"
 PREDICTED_TOKENS = b"x-alise-predicted-tokens"
 DROPPED_REASON = b"x-alise-dropped-reason"
+SERVICE_CLASS = b"x-alise-service-class"
 
 # Sent by the gateway to vLLM: int64, lower is earlier (vLLM entrypoints/generate/base/serving.py).
 VLLM_PRIORITY = b"x-vllm-priority"
+
+# Sent by clients to the gateway: the longest TTFT, in milliseconds, that is of use to them. Of
+# several the first in this order counts; the others are those of llm-d, new and old.
+SLO_TTFT = b"x-alise-slo-ttft-ms"
+SLO_TTFT_NAMES = (SLO_TTFT, b"x-llm-d-slo-ttft-ms", b"x-slo-ttft-ms")
+
+# llm-d's, new and old; of several the first in this order counts.
+INFERENCE_OBJECTIVE_NAMES = (b"x-llm-d-inference-objective", b"x-gateway-inference-objective")
+FAIRNESS_ID_NAMES = (b"x-llm-d-inference-fairness-id", b"x-gateway-inference-fairness-id")
 
 # How clients of this and of neighbouring systems state priority, fairness and placement. A
 # client may not choose its own rank, so these are dropped unless its tenant is allowed them.
@@ -21,10 +31,9 @@ CLIENT_SCHEDULING = frozenset(
         VLLM_PRIORITY,
         b"x-request-priority",
         b"x-smg-priority",
-        b"x-llm-d-inference-objective",
-        b"x-llm-d-inference-fairness-id",
-        b"x-gateway-inference-objective",
-        b"x-gateway-inference-fairness-id",
+        *INFERENCE_OBJECTIVE_NAMES,
+        *FAIRNESS_ID_NAMES,
+        *SLO_TTFT_NAMES[1:],
         b"x-gateway-destination-endpoint",
         b"x-gateway-destination-endpoint-subset",
         b"x-gateway-model-name",

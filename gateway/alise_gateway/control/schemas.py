@@ -63,6 +63,26 @@ class ModelList(_Document):
     data: list[ModelObject]
 
 
+class LoadObject(_Document):
+    """How much of a backend is taken; null for what its engine does not say."""
+
+    capacity_tokens: int | None = Field(description="KV memory.")
+    cache_dtype: str | None = Field(description="Of the KV memory, as the engine names it.")
+    kv_used_ratio: float | None = Field(description="KV memory in use, as the engine says.")
+    kv_predicted_peak_ratio: float | None = Field(
+        description="KV memory expected to be in use at the worst moment to come."
+    )
+    kv_correction_ratio: float = Field(description="Real use as a multiple of the expected.")
+    admission_quantile_ratio: float = Field(
+        description="Quantile of the predicted length that memory is reserved for."
+    )
+    in_flight_limit: float = Field(description="Requests that it may be given at a time.")
+    figures_stale: bool = Field(description="The engine's figures are missing or too old.")
+    engine_running: int | None = Field(description="Requests in the engine's batch.")
+    engine_waiting: int | None = Field(description="Requests in the engine's own queue.")
+    step_seconds: float = Field(description="Expected time per output token.")
+
+
 class BackendObject(_Document):
     """One backend."""
 
@@ -75,6 +95,7 @@ class BackendObject(_Document):
     in_flight: int
     max_in_flight: int
     models: list[str]
+    load: LoadObject
 
     @classmethod
     def of(cls, status: BackendStatus) -> "BackendObject":
@@ -92,6 +113,8 @@ class QueueObject(_Document):
     """The queue."""
 
     waiting: int
+    waiting_by_class: dict[str, int]
+    ordering: str
     max_waiting: int
     in_flight: int
     oldest_wait_seconds: float | None

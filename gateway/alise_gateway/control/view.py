@@ -1,9 +1,11 @@
 """What the control endpoints need to know, as the stage that asks declares it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.backend_load import BackendLoad
 from alise_gateway.domain.breaker import BreakerState
 from alise_gateway.domain.prediction import LearnedFigures
 
@@ -52,6 +54,7 @@ class BackendStatus:
         in_flight: Requests dispatched and not finished.
         max_in_flight: The limit of ``in_flight``.
         models: Names it serves.
+        load: How much of it is taken.
     """
 
     name: str
@@ -63,6 +66,7 @@ class BackendStatus:
     max_in_flight: int
     probe_error: str | None = None
     models: tuple[str, ...] = ()
+    load: BackendLoad = field(default_factory=BackendLoad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class QueueStatus:
 
     Attributes:
         waiting: Requests in the queue.
+        waiting_by_class: The same, by service class.
+        ordering: Which of them is next.
         max_waiting: The limit of ``waiting``.
         in_flight: Requests dispatched and not finished, over all backends.
         oldest_wait_seconds: Wait of the request that has waited longest; ``None`` if none waits.
@@ -78,6 +84,8 @@ class QueueStatus:
     """
 
     waiting: int
+    waiting_by_class: Mapping[str, int]
+    ordering: str
     max_waiting: int
     in_flight: int
     oldest_wait_seconds: float | None = None

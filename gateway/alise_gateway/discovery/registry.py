@@ -19,13 +19,15 @@ from alise_core.errors import ConfigError
 from alise_core.units import BackendName
 from alise_gateway.discovery.catalogue import (
     CatalogueEntry,
+    Target,
     check_aliases,
+    check_fallbacks,
     merge_models,
-    resolve_name,
+    pick_target,
 )
 from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState, ServedModel
 from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
-from alise_gateway.settings import BackendSettings, GatewaySettings, read_secret
+from alise_gateway.settings import AliasSetting, BackendSettings, GatewaySettings, read_secret
 
 REMEMBER_SECONDS = 3_600.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -39,13 +41,16 @@ class BackendRegistry:
         clock: Decides when a model of removed backends is forgotten.
 
     Raises:
-        ConfigError: A backend's key file or an alias is unusable.
+        ConfigError: A backend's key file, an alias or a fallback is unusable.
     """
 
     def __init__(self, settings: GatewaySettings, clock: Clock) -> None:
-        check_aliases(settings.aliases)
+        self._aliases = {alias: _targets(value) for alias, value in settings.aliases.items()}
+        self._fallbacks = dict(settings.fallbacks)
+        check_aliases(self._aliases)
+        check_fallbacks(self._fallbacks, self._aliases)
         self._settings = settings
-        self._aliases = dict(settings.aliases)
+        self._admission = settings.policy().admission
         self._clock = clock
         self._backends: dict[BackendName, Backend] = {}
         self._candidates: dict[str, tuple[Backend, ...]] = {}
@@ -64,16 +69,51 @@ class BackendRegistry:
         """
         return self._has_catalogue
 
-    def resolve(self, requested: str) -> str | None:
+    @property
+    def now(self) -> float:
+        """Monotonic seconds of the clock that the registry goes by."""
+        return self._clock.now()
+
+    def resolve(
+        self,
+        requested: str,
+        split_key: bytes = b"",
+        usable: Callable[[str], bool] | None = None,
+    ) -> str | None:
         """The served name behind a requested one, through at most one alias.
+
+        Args:
+            requested: As the client wrote it.
+            split_key: Names the conversation, where an alias leads to several models.
+            usable: Whether a served name can be answered now. Of an alias's models those that can
+                share the conversations, or else those that some backend lists.
 
         Returns: ``None`` when nobody lists it; see ``has_catalogue`` for what that is worth.
         """
-        found = resolve_name(requested, self._aliases, self._candidates)
-        if found is None and self._departed:
-            self._forget_departed()
-            found = resolve_name(requested, self._aliases, self._departed)
-        return found
+        targets = self._aliases.get(requested) or (Target(requested),)
+        for accepts in (usable, self._candidates.__contains__, self._is_remembered):
+            found = [] if accepts is None else [item for item in targets if accepts(item.model)]
+            if found:
+                return pick_target(found, split_key)
+        return None
+
+    def is_split(self, requested: str) -> bool:
+        """Whether a requested name leads to several models."""
+        return len(self._aliases.get(requested, ())) > 1
+
+    def fallbacks(self, requested: str) -> tuple[tuple[str, str], ...]:
+        """For a requested name: served models behind it, each with the one that stands in for it.
+
+        Those without a fallback are left out.
+        """
+        if not self._fallbacks:
+            return ()
+        targets = self._aliases.get(requested) or (Target(requested),)
+        return tuple(
+            (target.model, self._fallbacks[target.model])
+            for target in targets
+            if target.model in self._fallbacks
+        )
 
     def candidates(self, served: str) -> tuple[Backend, ...]:
         """All backends that list a served name, whatever their health; a dictionary lookup."""
@@ -100,7 +140,9 @@ class BackendRegistry:
             health.breaker_failures, health.breaker_open_seconds, health.breaker_max_open_seconds
         )
         max_in_flight = settings.max_in_flight or self._settings.queue.max_in_flight_per_backend
-        backend = Backend(address, max_in_flight, CircuitBreaker(limits))
+        backend = Backend(
+            address, max_in_flight, CircuitBreaker(limits), admission_policy=self._admission
+        )
         self._backends[backend.name] = backend
         self._changed()
         return backend
@@ -154,10 +196,21 @@ class BackendRegistry:
         for callback in tuple(self._subscribers):
             callback()
 
+    def _is_remembered(self, name: str) -> bool:
+        if self._departed:
+            self._forget_departed()
+        return name in self._departed
+
     def _forget_departed(self) -> None:
         now = self._clock.now()
         for name in [name for name, (_, until) in self._departed.items() if now >= until]:
             del self._departed[name]
+
+
+def _targets(setting: AliasSetting) -> tuple[Target, ...]:
+    if isinstance(setting, str):
+        return (Target(setting),)
+    return tuple(Target(target.model, target.weight) for target in setting)
 
 
 def _address(settings: BackendSettings) -> BackendAddress:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alise_core.policy import AdmissionPolicy
 from alise_core.units import BackendName
+from alise_gateway.domain.admission import Admission
 from alise_gateway.domain.breaker import CircuitBreaker
+from alise_gateway.domain.cost_model import CostModel
 
 
 class ProbeState(StrEnum):
@@ -51,8 +54,9 @@ class ServedModel:
 class Backend:
     """Live state of one backend.
 
-    Written on the event loop only: ``models`` and ``probe`` by discovery, ``in_flight`` by
-    queueing, the breaker by the pipeline; read by everybody.
+    Written on the event loop only: ``models``, ``probe`` and the figures in ``admission`` by
+    discovery, ``in_flight`` and the ledger in ``admission`` by queueing, the breaker and the cost
+    model by the pipeline; read by everybody.
     """
 
     address: BackendAddress
@@ -64,6 +68,17 @@ class Backend:
     in_flight: int = 0
     removed: bool = False
     """Discovery no longer lists it; requests in flight may finish."""
+    cost: CostModel = field(default_factory=CostModel)
+    """How long work takes there."""
+    prefill_until: float = 0.0
+    """Monotonic seconds at which it will be done with the prompts that it was sent; written by
+    placement."""
+    admission_policy: AdmissionPolicy = field(default_factory=AdmissionPolicy)
+    admission: Admission = field(init=False)
+    """How much more it may be given."""
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.admission_policy)
 
     @property
     def name(self) -> BackendName:

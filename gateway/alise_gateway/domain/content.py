@@ -12,7 +12,7 @@ ABSENT = msgspec.Raw(b"null")
 
 
 class ContentFields(msgspec.Struct):
-    """Every field of OpenAI's and Anthropic's endpoints that can matter to the answer's length.
+    """Every field of OpenAI's and Anthropic's endpoints that can matter to length or placement.
 
     Each is a view into the body's bytes and keeps them alive.
     """
@@ -32,3 +32,6 @@ class ContentFields(msgspec.Struct):
     vllm_xargs: msgspec.Raw = ABSENT
     n: msgspec.Raw = ABSENT
     """How many answers are wanted."""
+    prompt_cache_key: msgspec.Raw = ABSENT
+    """OpenAI's name for requests that begin alike."""
+    user: msgspec.Raw = ABSENT

@@ -2,12 +2,33 @@
 
 from dataclasses import dataclass
 
+from alise_core.service_class import ServiceClass
 from alise_core.units import ModelName, TenantId
 from alise_core.wire.openai import Endpoint
 from alise_gateway.domain.content import ContentFields
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Header fields in arrival order; names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLimits:
+    """What one tenant may take up; ``None`` for no limit.
+
+    Attributes:
+        requests_per_minute: Requests that are let in, whatever becomes of them then.
+        tokens_per_minute: Prompt tokens and output tokens together.
+        max_waiting: Requests that wait.
+        max_in_flight: Requests on backends.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_waiting: int | None = None
+    max_in_flight: int | None = None
+
+
+NO_LIMITS = TenantLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +39,19 @@ class Tenant:
         id: Stable name; the metric label.
         allowed_models: Models it may use; ``None`` means every model.
         may_schedule: It may send priority and fairness headers itself.
+        weight: Its share of a class against other tenants'.
+        default_class: Of requests that ask for none.
+        highest_class: Requests that ask for a better one get this one.
+        limits: What it may take up.
     """
 
     id: TenantId
     allowed_models: frozenset[str] | None = None
     may_schedule: bool = False
+    weight: float = 1.0
+    default_class: ServiceClass = ServiceClass.DEFAULT
+    highest_class: ServiceClass = ServiceClass.DEFAULT
+    limits: TenantLimits = NO_LIMITS
 
 
 ANONYMOUS = Tenant(TenantId("anonymous"))
@@ -73,3 +102,7 @@ class InferenceRequest:
     """The body carries vLLM's ``priority`` field."""
     content: ContentFields | None = None
     """Where its texts are; let go of as soon as a prediction is made, because it holds the body."""
+    service_tier: str | None = None
+    """As the body states it; ``None`` where it does not."""
+    tier_echo: str | None = None
+    """The tier that the answer states; ``None`` where the answer travels as it came."""

@@ -44,7 +44,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="alise keys", description="API keys of the gateway")
+    parser = argparse.ArgumentParser(
+        prog="alise keys",
+        description="API keys of the gateway",
+        epilog="What a tenant may use and how soon it is served (allowed_models, may_schedule, "
+        "weight, default_class, highest_class, requests_per_minute, tokens_per_minute, "
+        "max_waiting, max_in_flight) is edited in the keys file; docs/identity.md says how.",
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     create = actions.add_parser(
         "create", help="make a key, show it once, and print or store its hash"

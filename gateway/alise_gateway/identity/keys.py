@@ -10,6 +10,13 @@
             expires: 2027-01-01T00:00:00Z   # optional
         allowed_models: [llama-3-8b]    # optional; every model without it
         may_schedule: false             # optional; may send priority headers
+        weight: 1                       # optional; its share of a class against other tenants'
+        highest_class: default          # optional; best class that its requests may ask for
+        default_class: default          # optional; of requests that ask for none
+        requests_per_minute: 600        # optional, like the next three; no limit without it
+        tokens_per_minute: 200000       # prompt and output together
+        max_waiting: 100                # requests in the queue
+        max_in_flight: 20               # requests on backends
 
 Why a plain SHA-256 and no salt or slow hash: those make guessing expensive where people choose the
 secret. A key from ``create_key`` holds 256 random bits, so there is nothing to guess, two tenants
@@ -38,16 +45,23 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 
 from alise_core.errors import ConfigError
+from alise_core.service_class import ServiceClass
 from alise_core.units import TenantId
-from alise_gateway.domain.request import ANONYMOUS, Tenant
+from alise_gateway.domain.request import ANONYMOUS, Tenant, TenantLimits
 
 KEY_PREFIX = "sk-alise-"
 _KEY_RANDOM_BYTES = 32
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/|-]{0,127}")
+_MAX_WEIGHT = 1_000
+"""With a larger one a tenant's work counts as next to nothing, and nobody else is served."""
+_MAX_COUNT = 1_000_000_000
+"""Far beyond what a gateway serves: a larger number is a slip of the keyboard."""
 
 
 def create_key() -> str:
@@ -115,11 +129,55 @@ class _KeyEntry(_Entry):
     expires: Annotated[datetime, BeforeValidator(_moment)] | None = None
 
 
+# Strict models take an enumeration's member only, and a file holds names.
+_Class = Annotated[ServiceClass, Field(strict=False)]
+_Rate = Annotated[float, Field(gt=0, le=_MAX_COUNT)]
+_Count = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
+
+
 class _TenantEntry(_Entry):
     id: Annotated[str, AfterValidator(check_tenant_id)]
     keys: list[_KeyEntry] = []
     allowed_models: list[Annotated[str, Field(min_length=1)]] | None = None
     may_schedule: bool = False
+    weight: Annotated[float, Field(gt=0, le=_MAX_WEIGHT)] = 1.0
+    highest_class: _Class = ServiceClass.DEFAULT
+    default_class: _Class | None = None
+    requests_per_minute: _Rate | None = None
+    tokens_per_minute: _Rate | None = None
+    max_waiting: _Count | None = None
+    max_in_flight: _Count | None = None
+
+    @field_validator("default_class")
+    @classmethod
+    def _not_above_highest(
+        cls, value: ServiceClass | None, info: ValidationInfo
+    ) -> ServiceClass | None:
+        # Absent where it is wrong itself, which has its own message.
+        highest = info.data.get("highest_class")
+        if value is not None and highest is not None and value.clamped(highest) is not value:
+            raise ValueError(
+                f"'{value}' is better than highest_class '{highest}'; raise that one or lower this"
+            )
+        return value
+
+    def tenant(self) -> Tenant:
+        """What the rest of the gateway knows of the entry."""
+        default = ServiceClass.DEFAULT if self.default_class is None else self.default_class
+        return Tenant(
+            id=TenantId(self.id),
+            allowed_models=None if self.allowed_models is None else frozenset(self.allowed_models),
+            may_schedule=self.may_schedule,
+            weight=self.weight,
+            default_class=default.clamped(self.highest_class),
+            highest_class=self.highest_class,
+            limits=TenantLimits(
+                requests_per_minute=self.requests_per_minute,
+                tokens_per_minute=self.tokens_per_minute,
+                max_waiting=self.max_waiting,
+                max_in_flight=self.max_in_flight,
+            ),
+        )
 
 
 class _KeysFile(_Entry):
@@ -191,8 +249,7 @@ def parse_keys(content: bytes, source: str) -> KeyTable:
     records: list[KeyRecord] = []
     tenants: list[Tenant] = []
     for entry in file.tenants:
-        allowed = None if entry.allowed_models is None else frozenset(entry.allowed_models)
-        tenant = Tenant(TenantId(entry.id), allowed, entry.may_schedule)
+        tenant = entry.tenant()
         tenants.append(tenant)
         for key in entry.keys:
             expires = None if key.expires is None else key.expires.timestamp()

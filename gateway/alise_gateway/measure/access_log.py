@@ -43,6 +43,7 @@ class _Line(msgspec.Struct, frozen=True, gc=False):
     status: int
     stream: bool
     backend: str | None
+    service_class: str | None
     attempts: int
     enqueued_s: float | None
     dispatched_s: float | None
@@ -183,6 +184,7 @@ def _line(record: RequestRecord) -> _Line:
         record.status,
         record.stream,
         clean(record.backend) if record.backend else None,
+        record.service_class,
         record.attempts,
         _since(arrival, record.enqueued),
         _since(arrival, record.dispatched),

@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from alise_gateway.domain.backend_load import BackendLoad
 from alise_gateway.domain.prediction import LearnedFigures
 from alise_gateway.measure.labels import OTHER, BackendState, CappedLabel, ConnectionState
 
@@ -42,14 +43,29 @@ class PredictionSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class KvDemand:
+    """KV tokens that the requests of one model are predicted to need, waiting or running.
+
+    Attributes:
+        p50: With every answer at its median.
+        p90: With every answer at its 90th percentile.
+    """
+
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True)
 class GaugeSnapshot:
     """The gateway's present state, as the composition root reads it for one scrape.
 
     Attributes:
         in_flight: Dispatched and unfinished requests, by backend name.
         upstream: Connections, by backend name.
+        loads: How much of each backend is taken, by backend name.
         backends: How many backends are in each state; a missing state counts as 0.
-        waiting: Requests in the queue.
+        waiting: Requests in the queue, by service class.
+        demand: KV tokens that all requests are predicted to need, by model.
         client_connections: Open connections on the inference port.
         draining: The process is shutting down and admits nothing.
         predictions: The length predictor; ``None`` where none is wanted.
@@ -57,8 +73,10 @@ class GaugeSnapshot:
 
     in_flight: Mapping[str, int] = field(default_factory=dict)
     upstream: Mapping[str, UpstreamConnections] = field(default_factory=dict)
+    loads: Mapping[str, BackendLoad] = field(default_factory=dict)
     backends: Mapping[BackendState, int] = field(default_factory=dict)
-    waiting: int = 0
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    demand: Mapping[str, KvDemand] = field(default_factory=dict)
     client_connections: int = 0
     draining: bool = False
     predictions: PredictionSnapshot | None = None
@@ -85,14 +103,27 @@ class Gauges(Collector):
     def _families(self, now: GaugeSnapshot) -> list[Metric]:
         return [
             _by_label("in_flight_requests", _IN_FLIGHT, "backend", now.in_flight),
-            _plain("waiting_requests", "Requests in the gateway's queue.", now.waiting),
+            _by_label("waiting_requests", _WAITING, "service_class", now.waiting),
+            self._demand(now.demand),
             _plain("client_connections", _CLIENT_CONNECTIONS, now.client_connections),
             _upstream(now.upstream),
             _by_label("backends", _BACKENDS, "state", {s: now.backends.get(s, 0) for s in _STATES}),
             _plain("draining", "1 while the process shuts down, otherwise 0.", int(now.draining)),
             InfoMetricFamily(f"{PREFIX}build", "What is running.", self._build),
+            *_loads(now.loads),
             *self._predictions(now.predictions or PredictionSnapshot()),
         ]
+
+    def _demand(self, demand: Mapping[str, KvDemand]) -> Metric:
+        family = GaugeMetricFamily(
+            PREFIX + "predicted_kv_demand_tokens", _DEMAND, labels=["model", "quantile"]
+        )
+        for model, needs in demand.items():
+            label = self._models.label(model, learn=False)
+            if label != OTHER:
+                family.add_metric([label, "0.5"], needs.p50)
+                family.add_metric([label, "0.9"], needs.p90)
+        return family
 
     def _predictions(self, now: PredictionSnapshot) -> list[Metric]:
         return [
@@ -137,8 +168,49 @@ _LEARNED: Final = (
     ("prediction_drift_index", "Population stability index of recent lengths."),
     ("prediction_trusted", "1 while the model's predictions are used, 0 in fallback."),
 )
+_LOADS: Final[tuple[tuple[str, str, Callable[[BackendLoad], float | None]], ...]] = (
+    ("kv_capacity_tokens", "KV memory of a backend.", lambda load: load.capacity_tokens),
+    ("kv_used_ratio", "KV memory in use, as the engine says.", lambda load: load.kv_used_ratio),
+    (
+        "kv_predicted_peak_ratio",
+        "KV memory that what is in flight is expected to need at its worst moment.",
+        lambda load: load.kv_predicted_peak_ratio,
+    ),
+    (
+        "kv_correction_ratio",
+        "KV memory in use as a multiple of what was expected.",
+        lambda load: load.kv_correction_ratio,
+    ),
+    (
+        "admission_quantile_ratio",
+        "Quantile of the predicted length that memory is reserved for.",
+        lambda load: load.admission_quantile_ratio,
+    ),
+    (
+        "in_flight_limit_requests",
+        "Requests that a backend may be given at a time.",
+        lambda load: load.in_flight_limit,
+    ),
+    (
+        "figures_stale",
+        "1 while a backend's own figures are missing or too old, otherwise 0.",
+        lambda load: float(load.figures_stale),
+    ),
+    (
+        "engine_waiting_requests",
+        "Requests in a backend's own queue, as the engine says.",
+        lambda load: load.engine_waiting,
+    ),
+    (
+        "step_seconds",
+        "Expected time per output token at the present number in flight.",
+        lambda load: load.step_seconds,
+    ),
+)
 _STATES: Final = tuple(BackendState)
 _IN_FLIGHT: Final = "Requests dispatched to a backend and not finished."
+_WAITING: Final = "Requests in the gateway's queue."
+_DEMAND: Final = "KV tokens that waiting and running requests are predicted to need at their ends."
 _CLIENT_CONNECTIONS: Final = "Open client connections on the inference port."
 _BACKENDS: Final = "Backends by state."
 
@@ -152,6 +224,18 @@ def _by_label(name: str, documentation: str, label: str, values: Mapping[str, in
     for key, value in values.items():
         family.add_metric([key], value)
     return family
+
+
+def _loads(loads: Mapping[str, BackendLoad]) -> list[Metric]:
+    families: list[Metric] = []
+    for name, documentation, read in _LOADS:
+        family = GaugeMetricFamily(f"{PREFIX}backend_{name}", documentation, labels=["backend"])
+        for backend, load in loads.items():
+            value = read(load)
+            if value is not None:
+                family.add_metric([backend], value)
+        families.append(family)
+    return families
 
 
 def _upstream(upstream: Mapping[str, UpstreamConnections]) -> Metric:

@@ -14,10 +14,13 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from alise_core.outcome import Outcome
 from alise_core.record import RequestRecord
+from alise_core.service_class import ServiceClass
 from alise_core.wire.openai import Endpoint
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.breaker import BreakerState
+from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.failure import FailureKind
+from alise_gateway.domain.scrape import ScrapeResult
 from alise_gateway.measure.gauges import PREFIX, Gauges, GaugeSnapshot
 from alise_gateway.measure.labels import (
     OTHER,
@@ -167,6 +170,9 @@ class _Families:
         self._add_rare_ones()
 
     def _add_rare_ones(self) -> None:
+        self.drops = self._counters(
+            "drops_total", "Requests that the queue did not serve.", "service_class", "reason"
+        )
         self.retries = self._counters(
             "retries_total", "Attempts repeated after a failure.", "backend", "reason"
         )
@@ -177,6 +183,12 @@ class _Families:
             "breaker_transitions_total", "Entries into a breaker state.", "backend", "state"
         )
         self.probes = self._counters("probes_total", "Health probes.", "backend", "result")
+        self.scrapes = self._counters(
+            "scrapes_total", "Attempts to read an engine's metrics.", "backend", "result"
+        )
+        self.fallbacks = self._counters(
+            "fallbacks_total", "Requests that another model answers for want of backends.", "model"
+        )
         self.reloads = self._counters(
             "config_reloads_total", "Files read again after they changed.", "source", "result"
         )
@@ -237,6 +249,10 @@ class GatewayMetrics:
                 model, record.predicted, min(tokens, _ABSURD_TOKENS), record.output_capped
             )
 
+    def dropped(self, service_class: ServiceClass, reason: DropReason) -> None:
+        """The queue did not serve a request of this class."""
+        self._families.drops.cell(service_class, reason).value += 1
+
     def retried(self, backend: str, reason: FailureKind) -> None:
         """An attempt on ``backend`` failed and the request is tried again."""
         self._families.retries.cell(backend, reason).value += 1
@@ -249,9 +265,18 @@ class GatewayMetrics:
         """The breaker of ``backend`` entered ``state``."""
         self._families.breaker.cell(backend, state).value += 1
 
+    def fell_back(self, model: str) -> None:
+        """No backend of ``model`` is usable; a request goes to its fallback."""
+        # Settings name it: there are no more of them than there are fallbacks.
+        self._families.fallbacks.cell(model).value += 1
+
     def probed(self, backend: str, result: ProbeState) -> None:
         """A health probe of ``backend`` ended."""
         self._families.probes.cell(backend, result).value += 1
+
+    def scraped(self, backend: str, result: ScrapeResult) -> None:
+        """An attempt to read the metrics of ``backend`` ended."""
+        self._families.scrapes.cell(backend, result).value += 1
 
     def config_reloaded(self, source: ConfigSource, result: Success) -> None:
         """``source`` changed and was read again."""
@@ -272,11 +297,19 @@ class GatewayMetrics:
         for result in ProbeState:
             if result is not ProbeState.UNKNOWN:
                 families.probes.cell(backend, result)
+        for scrape in ScrapeResult:
+            families.scrapes.cell(backend, scrape)
 
     def forget_backend(self, backend: str) -> None:
         """Drop the series of a backend that is gone: pods come and go, series must too."""
         families = self._families
-        for counters in (families.retries, families.failures, families.breaker, families.probes):
+        for counters in (
+            families.retries,
+            families.failures,
+            families.breaker,
+            families.probes,
+            families.scrapes,
+        ):
             counters.forget(backend)
 
     def bind_gauges(self, read: Callable[[], GaugeSnapshot]) -> None:
@@ -311,6 +344,9 @@ class GatewayMetrics:
         for endpoint in (*Endpoint, UNKNOWN):
             self._families.request_bytes.cell(endpoint)
             self._families.response_bytes.cell(endpoint)
+        for service_class in ServiceClass:
+            for reason in DropReason:
+                self._families.drops.cell(service_class, reason)
         for source in ConfigSource:
             for result in Success:
                 self._families.reloads.cell(source, result)

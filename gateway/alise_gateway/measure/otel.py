@@ -170,6 +170,7 @@ def _attributes(
         ("gen_ai.usage.cache_read.input_tokens", record.cached_tokens),
         ("gen_ai.response.time_to_first_chunk", intervals.ttft_s),
         ("alise.backend", record.backend),
+        ("alise.service_class", record.service_class and record.service_class.value),
         ("alise.queue_ms", None if intervals.queue_s is None else intervals.queue_s * 1000),
     )
     for name, value in optional:

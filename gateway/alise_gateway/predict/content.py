@@ -55,9 +55,8 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_object = msgspec.json.Decoder(_Item).decode
 _decode_objects = msgspec.json.Decoder(list[_Item]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_CONTENT = tuple(
-    name for name in ContentFields.__struct_fields__ if name not in {"nvext", "vllm_xargs", "n"}
-)
+_NO_TEXT = frozenset({"nvext", "vllm_xargs", "n", "prompt_cache_key", "user"})
+_CONTENT = tuple(name for name in ContentFields.__struct_fields__ if name not in _NO_TEXT)
 
 
 class TooLarge(Exception):

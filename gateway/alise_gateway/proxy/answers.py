@@ -4,6 +4,9 @@ Both hold back until they *commit*: a JSON answer until it is whole (or too larg
 stream until its first event shows that it is not a rejection in disguise (vLLM answers a full
 queue with HTTP 200 and an error event). A stream that breaks after that ends with an error
 event; a body that breaks is cut, so that its framing shows the loss.
+
+Where the client wants to be told the tier that served it, a stream is rewritten event by event and
+a JSON answer when it is whole; one too large to hold travels as it came.
 """
 
 from collections.abc import Callable
@@ -17,6 +20,7 @@ from alise_gateway.proxy.body import LAST_CHUNK, BodyReader, chunk
 from alise_gateway.proxy.chunked import WholeChunks
 from alise_gateway.proxy.head import ResponseHead, reply_head
 from alise_gateway.proxy.sse import EventStream, error_event
+from alise_gateway.proxy.tier_echo import TierEcho, echo_of
 from alise_gateway.proxy.usage import NO_USAGE, Usage, body_usage, tail_usage
 
 _HOLD_BYTES = 256 * 1024
@@ -139,6 +143,7 @@ class StreamAnswer:
         "_aligned",
         "_committed",
         "_held",
+        "_may_align",
         "_may_pass",
         "_owner",
         "_reader",
@@ -168,15 +173,20 @@ class StreamAnswer:
         self._request = request
         self._reader = BodyReader(head)
         self._stream = EventStream(
-            request.endpoint, whole_chunks, withhold_usage=request.injects_usage
+            request.endpoint,
+            whole_chunks,
+            withhold_usage=request.injects_usage,
+            echo=echo_of(request),
         )
         # Bound once: these run for every token.
         self._may_pass = self._stream.may_pass
         self._write = sink.write
         self._takes_chunks = sink.takes_chunks
+        self._may_align = sink.takes_chunks and request.tier_echo is None
         self._committed = False
         self._held = b""
-        self._aligned = False  # committed, chunked on both sides, and between two events
+        # Committed, chunked on both sides, between two events, and with nothing to change.
+        self._aligned = False
 
     @property
     def usage(self) -> Usage:
@@ -243,7 +253,7 @@ class StreamAnswer:
         if framed:
             self._sink.write(framed)
         self._aligned = (
-            self._takes_chunks and self._reader.between_chunks and self._stream.between_events
+            self._may_align and self._reader.between_chunks and self._stream.between_events
         )
 
     def _end(self, last: bytes = b"") -> None:
@@ -277,6 +287,7 @@ class BodyAnswer:
 
     __slots__ = (
         "_committed",
+        "_echo",
         "_held",
         "_held_bytes",
         "_owner",
@@ -289,11 +300,18 @@ class BodyAnswer:
         "usage",
     )
 
-    def __init__(self, head: ResponseHead, owner: AnswerOwner, sink: AnswerSink) -> None:
+    def __init__(
+        self,
+        head: ResponseHead,
+        owner: AnswerOwner,
+        sink: AnswerSink,
+        echo: TierEcho | None = None,
+    ) -> None:
         self.head = head
         self.reads = 0
         self.sent_bytes = 0
         self.usage = NO_USAGE
+        self._echo = echo
         self._owner = owner
         self._sink = sink
         self._reader = BodyReader(head)
@@ -351,6 +369,8 @@ class BodyAnswer:
 
     def _send_whole(self, body: bytes) -> None:
         self.usage = body_usage(body)
+        if self._echo is not None:
+            body = self._echo.in_body(body)
         self._committed = True
         keep_alive = self._sink.keeps_alive
         fields = self._owner.commit() + b"content-length: %d\r\n" % len(body)

@@ -22,6 +22,7 @@ from alise_gateway.proxy.chunked import WholeChunks
 from alise_gateway.proxy.connection import UpstreamConnection
 from alise_gateway.proxy.head import ResponseHead
 from alise_gateway.proxy.pool import UpstreamPool
+from alise_gateway.proxy.tier_echo import echo_of
 from alise_gateway.proxy.usage import NO_USAGE, Usage
 from alise_gateway.settings import TimeoutSettings
 
@@ -244,7 +245,7 @@ class Attempt:
         if head.is_event_stream and head.status < 300:  # noqa: PLR2004
             answer = StreamAnswer(head, self, self._sink, prepared.request, self._whole_chunks)
         else:
-            answer = BodyAnswer(head, self, self._sink)
+            answer = BodyAnswer(head, self, self._sink, echo_of(prepared.request))
         self._answer = answer
         answer.on_head()
         return answer.on_body

@@ -25,6 +25,7 @@ _NEVER_FORWARDED = names.HOP_BY_HOP | {
     names.REQUEST_ID,
     names.TRACEPARENT,
     names.TRACESTATE,
+    names.SLO_TTFT,
 }
 _NEVER_FORWARDED_UNTRUSTED = _NEVER_FORWARDED | names.CLIENT_SCHEDULING
 _NEVER_RETURNED = names.HOP_BY_HOP | {
@@ -34,6 +35,7 @@ _NEVER_RETURNED = names.HOP_BY_HOP | {
     names.QUEUE_MS,
     names.PREDICTED_TOKENS,
     names.DROPPED_REASON,
+    names.SERVICE_CLASS,
     b"server",
 }
 

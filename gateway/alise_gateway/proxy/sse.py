@@ -1,7 +1,8 @@
 """Server-sent events of a streamed answer: pure, independent of how the bytes were split.
 
 In: payload as the engine framed it. Out: whole events, minus the usage event that the gateway
-asked for on its own account; and what the stream said of itself: tokens, errors, a proper end.
+asked for on its own account, and with the tier where the client wants to be told; and what the
+stream said of itself: tokens, errors, a proper end.
 
 Most reads are whole HTTP chunks that end an event and carry nothing of interest; ``may_pass``
 recognises them, and the relay forwards their bytes untouched. Everything else goes through
@@ -18,6 +19,7 @@ import msgspec
 from alise_core.errors import WireError
 from alise_core.wire.openai import Endpoint
 from alise_gateway.proxy.chunked import WholeChunks
+from alise_gateway.proxy.tier_echo import TierEcho
 from alise_gateway.proxy.usage import NO_USAGE, Envelope, Usage, decode_event, event_usage
 
 _EVENT_END = re.compile(rb"\n\r?\n")  # whatever ended the line before
@@ -39,6 +41,12 @@ _LAST_TYPES: dict[Endpoint, frozenset[str]] = {
 class EventStream:
     """One streamed answer on its way through.
 
+    Args:
+        endpoint: Whose answer it is.
+        chunks: Recognises reads that are whole events.
+        withhold_usage: The client does not get the event that states usage only.
+        echo: Sets the tier in every event that has one; none of its reads may pass untouched.
+
     Attributes:
         usage: Token counts seen so far.
         error: The JSON of the first error event, if any.
@@ -46,6 +54,7 @@ class EventStream:
 
     __slots__ = (
         "_chunk_sizes",
+        "_echo",
         "_end_with_event",
         "_first",
         "_last_types",
@@ -56,10 +65,18 @@ class EventStream:
         "usage",
     )
 
-    def __init__(self, endpoint: Endpoint, chunks: WholeChunks, *, withhold_usage: bool) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        chunks: WholeChunks,
+        *,
+        withhold_usage: bool,
+        echo: TierEcho | None = None,
+    ) -> None:
         self._chunk_sizes = chunks.event_sizes
         self._end_with_event = chunks.end_with_event
         self._withhold_usage = withhold_usage
+        self._echo = echo
         self._last_types = _LAST_TYPES.get(endpoint, frozenset())
         self._partial = b""
         self._tail = b""
@@ -113,7 +130,7 @@ class EventStream:
             return b""
         if not payload.isspace():  # blank lines between events say nothing
             self._tail = payload
-        if self._first or _USAGE in payload or _ERROR in payload:
+        if self._first or self._echo is not None or _USAGE in payload or _ERROR in payload:
             return self._inspect(payload)
         return payload
 
@@ -132,14 +149,14 @@ class EventStream:
         for boundary in _EVENT_END.finditer(payload):
             event = payload[start : boundary.end()]
             start = boundary.end()
-            if self._keeps(event):
+            data = event_data(event)
+            if data is None:
                 kept.append(event)
+            elif self._keeps(event, data):
+                kept.append(event if self._echo is None else self._echo.in_event(event, data))
         return b"".join(kept)
 
-    def _keeps(self, event: bytes) -> bool:
-        data = event_data(event)
-        if data is None:
-            return True
+    def _keeps(self, event: bytes, data: bytes) -> bool:
         self._first = False
         if _USAGE not in event and _ERROR not in event:
             return True

@@ -11,6 +11,9 @@ from collections import deque
 
 from alise_core.clock import Clock
 from alise_core.prediction import LengthDistribution
+from alise_core.service_class import ServiceClass
+from alise_gateway.domain.backend import Backend
+from alise_gateway.queueing.demand import ModelDemand
 from alise_gateway.queueing.events import (
     Arrived,
     BackendsChanged,
@@ -21,6 +24,7 @@ from alise_gateway.queueing.events import (
     Finished,
     Repredicted,
     Returned,
+    ServedTokens,
     ShutDown,
     Ticked,
     Ticket,
@@ -46,6 +50,14 @@ class QueueController:
         """Requests that wait for a backend."""
         return self._state.waiting
 
+    def waiting_by_class(self) -> dict[ServiceClass, int]:
+        """Requests that wait for a backend, by class."""
+        return self._state.waiting_by_class()
+
+    def demand(self) -> dict[str, ModelDemand]:
+        """KV tokens that all requests are predicted to need, by model."""
+        return self._state.demand.of_models()
+
     @property
     def in_flight(self) -> int:
         """Requests on backends."""
@@ -68,17 +80,17 @@ class QueueController:
         """A waiting request whose client left."""
         self._post(Cancelled(ticket))
 
-    def finish(self, ticket: Ticket) -> None:
-        """A dispatched request that is over."""
-        self._post(Finished(ticket))
+    def finish(self, ticket: Ticket, tokens: ServedTokens | None = None) -> None:
+        """A dispatched request that is over; ``tokens`` where its engine told them."""
+        self._post(Finished(ticket, tokens))
 
     def repredict(self, ticket: Ticket, prediction: LengthDistribution) -> None:
         """More is known of a request that may still be waiting."""
         self._post(Repredicted(ticket, prediction))
 
-    def backends_changed(self) -> None:
-        """Discovery has news."""
-        self._post(BackendsChanged())
+    def backends_changed(self, backend: Backend | None = None) -> None:
+        """Discovery has news: of one backend, or of any."""
+        self._post(BackendsChanged(backend))
 
     def tick(self) -> None:
         """Called a few times a second."""
@@ -109,4 +121,4 @@ class QueueController:
             effect.ticket.listener.on_dispatched(effect.backend)
             return
         seconds = effect.retry_after_seconds * (1 + _JITTER * self._jitter.random())
-        effect.ticket.listener.on_dropped(effect.outcome, seconds)
+        effect.ticket.listener.on_dropped(effect.outcome, effect.reason, seconds)

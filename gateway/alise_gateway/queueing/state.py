@@ -1,22 +1,35 @@
 """The queue's whole state and every transition: events in, effects out. Pure.
 
-A request is in exactly one place: in the ordering of its model, in flight on one backend, or
-gone. Requests of one model never overtake each other here except as the ordering says, or where
-the one in front waits for a backend that has not failed it yet; models do not wait for each other's
-backends. Time comes in with each event.
+A request is in exactly one place: waiting in the pool of its model, in flight on one backend, or
+gone. It is dispatched when it is its turn (class, tenant, ordering; see ``pool``) and a backend has
+room for what it is predicted to need. Time comes in with each event.
 
-Refuses: a request when the queue is full (``rejected_saturated``) or when its model has no usable
-backend (``rejected_no_backends``). One that waits when its backends vanish keeps its place until
-they return or its time is over.
+Refuses: what its tenant's rates forbid (``rejected_rate_limited``), what finds the queue full, or
+its class's or its tenant's part of it, or a deadline that cannot be met (``rejected_saturated``),
+and what has no usable backend (``rejected_no_backends``). One that waits when its backends vanish
+keeps its place until they return or its time is over.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
 from typing import Protocol, assert_never
 
+from sortedcontainers import SortedKeyList
+
 from alise_core.outcome import Outcome
+from alise_core.policy import SchedulingPolicy
 from alise_core.prediction import LengthDistribution
+from alise_core.service_class import ServiceClass
 from alise_gateway.domain.backend import Backend, Placed
+from alise_gateway.domain.drop_reason import DropReason
+from alise_gateway.queueing.demand import Demand
+from alise_gateway.queueing.estimates import (
+    MIN_RETRY_AFTER_SECONDS,
+    bounded_retry_after,
+    parallel_of,
+    work_of,
+)
 from alise_gateway.queueing.events import (
     Arrived,
     BackendsChanged,
@@ -28,60 +41,76 @@ from alise_gateway.queueing.events import (
     Finished,
     Repredicted,
     Returned,
+    ServedTokens,
     ShutDown,
     Ticked,
     Ticket,
 )
-from alise_gateway.queueing.ordering import Ordering
+from alise_gateway.queueing.invariants import check_places, require
+from alise_gateway.queueing.orderings import Ordering
+from alise_gateway.queueing.pool import Pool
+from alise_gateway.queueing.tenants import TenantBook
 
-_RATE_MEMORY = 0.9
-_MIN_RETRY_AFTER_SECONDS = 1.0
-_MAX_RETRY_AFTER_SECONDS = 60.0
 _NO_BACKEND_RETRY_AFTER_SECONDS = 5.0
 """Backends are probed every few seconds: sooner cannot help."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """See ``QueueSettings``."""
-
-    max_waiting: int
-    ttl_seconds: float
+_MOST_LOOKED_AT = 16
+"""Backends of a pool, at every tick: their own events and figures tell of room at once."""
+_MOST_PASSED = 16
+"""So often others may take the room that a request is too large for; then it is kept for it."""
 
 
 class Placement(Protocol):
-    """Chooses a backend; see ``alise_gateway.placement``."""
+    """Chooses backends; see ``alise_gateway.placement``."""
 
-    def __call__(
-        self, candidates: Sequence[Backend], tried: Collection[Backend], now: float
-    ) -> Placed:
-        """The backend for a request that ``tried`` have failed, or why there is none."""
+    def pick(self, candidates: Sequence[Backend], request: Ticket, now: float) -> Placed:
+        """The backend for a request, or why there is none."""
+        ...
+
+    def usable(self, candidates: Sequence[Backend], request: Ticket, now: float) -> bool:
+        """Whether some backend could serve a request, if it had room."""
+        ...
+
+    def sent(self, request: Ticket, backend: Backend, now: float) -> None:
+        """A request goes to a backend."""
         ...
 
 
 class QueueState:
-    """See the module."""
+    """See the module.
+
+    Args:
+        policy: What to obey.
+        candidates: Backends that list a model, whatever their health.
+        placement: Chooses among them.
+        ordering: Ranks the requests of one line.
+
+    Attributes:
+        demand: KV tokens that all requests are predicted to need.
+    """
 
     def __init__(
         self,
-        limits: QueueLimits,
+        policy: SchedulingPolicy,
         candidates: Callable[[str], Sequence[Backend]],
-        place: Placement,
-        new_ordering: Callable[[], Ordering],
+        placement: Placement,
+        ordering: Ordering,
     ) -> None:
-        self._limits = limits
+        self._policy = policy
         self._candidates = candidates
-        self._place = place
-        self._new_ordering = new_ordering
-        self._orderings: dict[str, Ordering] = {}
+        self._placement = placement
+        self._ordering = ordering
+        self._pools: dict[str, Pool] = {}
         self._in_flight: dict[int, Ticket] = {}
+        self._tenants = TenantBook()
+        self.demand = Demand()
+        self._timed: SortedKeyList[Ticket, tuple[float, int]] = SortedKeyList(key=_by_deadline)
+        """Who waits with a deadline."""
         self._waiting = 0
-        self._finish_interval_seconds: float | None = None
-        self._last_finish: float | None = None
+        self._next_looked_at = 0
 
     @property
     def waiting(self) -> int:
-        """Requests in all orderings."""
+        """Requests in all pools."""
         return self._waiting
 
     @property
@@ -92,189 +121,380 @@ class QueueState:
     @property
     def oldest_enqueued(self) -> float | None:
         """Monotonic mark of the request that has waited longest; ``None`` if none waits."""
-        marks = [t.enqueued for o in self._orderings.values() for t in o.expired(float("inf"))]
-        return min(marks, default=None)
+        found = [pool.oldest() for pool in self._pools.values()]
+        return min((ticket.enqueued for ticket in found if ticket is not None), default=None)
+
+    def waiting_by_class(self) -> dict[ServiceClass, int]:
+        """Requests that wait, in all pools, by class."""
+        return {
+            item: sum(pool.waiting_in(item) for pool in self._pools.values())
+            for item in ServiceClass
+        }
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply one event at ``now`` (monotonic seconds); effects are to be performed in order."""
         match event:
             case Arrived(ticket):
                 return self._arrive(ticket, now)
-            case Finished(ticket):
-                self._leave_backend(ticket)
-                self._note_finish(now)
-                return self._pump(now) if self._waiting else []
+            case Finished(ticket, tokens):
+                return self._finish(ticket, tokens, now)
             case Returned(ticket):
                 return self._come_back(ticket, now)
             case Cancelled(ticket):
                 return self._cancel(ticket, now)
             case Repredicted(ticket, prediction):
-                return self._rank_again(ticket, prediction)
+                return self._predict_again(ticket, prediction, now)
         return self._handle_common(event, now)
 
     def check(self) -> None:
         """Raise AssertionError unless the structures agree; for tests."""
-        waiting = [t for o in self._orderings.values() for t in o.expired(float("inf"))]
-        _require(len(waiting) == self._waiting, "the count of waiting requests is right")
-        _require(all(len(o) for o in self._orderings.values()), "no ordering is kept empty")
-        for ticket in waiting:
-            _require(ticket.waiting and ticket.backend is None, "waiting is not in flight")
-        load: dict[Backend, int] = {}
-        for ticket in self._in_flight.values():
-            if ticket.backend is None or ticket.waiting:
-                raise AssertionError("a request in flight has a backend and does not wait")
-            load[ticket.backend] = load.get(ticket.backend, 0) + 1
-        for backend, count in load.items():
-            _require(backend.in_flight == count, "in-flight counts agree")
+        waiting = check_places(self._pools.values(), self._in_flight.values())
+        require(waiting == self._waiting, "the count of waiting requests is right")
+        everybody = [ticket for pool in self._pools.values() for ticket in pool.everybody()]
+        timed = {ticket.number for ticket in everybody if ticket.deadline is not None}
+        require({ticket.number for ticket in self._timed} == timed, "deadlines are watched")
+        self._tenants.check(self._waiting, len(self._in_flight))
 
     def _handle_common(
         self, event: BackendsChanged | Ticked | ShutDown, now: float
     ) -> list[Effect]:
         """Events that concern everybody who waits."""
         match event:
-            case BackendsChanged():
-                return self._pump(now)
+            case BackendsChanged(backend):
+                return self._pump(now, backend)
             case Ticked():
-                return self._expire(now) + self._pump(now) if self._waiting else []
+                return self._expire(now) + self._look_around(now) if self._waiting else []
             case ShutDown():
-                return self._drop_all()
+                return self._drop_all(now)
         assert_never(event)
 
+    # Coming
+
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
-        ordering = self._orderings.get(ticket.model)
-        placed = self._place(self._candidates(ticket.model), ticket.tried, now)
-        # With others before it, a free backend is theirs; the pump sees to that.
-        if placed.backend is not None and not ordering:
-            return [self._dispatch(ticket, placed.backend)]
-        if not placed.usable:
+        candidates = self._candidates(ticket.model)
+        ticket.work = work_of(ticket, ticket.prediction, candidates)
+        if not self._placement.usable(candidates, ticket, now):
             return [self._no_backend(ticket)]
-        if self._waiting >= self._limits.max_waiting:
-            return [Drop(ticket, Outcome.REJECTED_SATURATED, self._retry_after())]
-        if ordering is None:
-            ordering = self._orderings[ticket.model] = self._new_ordering()
-        ordering.add(ticket)
-        ticket.waiting = True
+        tokens = ticket.prompt_tokens + ticket.work.output_tokens
+        refusal = self._tenants.arrive(ticket.tenant, tokens, now)
+        if refusal is not None:
+            seconds = bounded_retry_after(refusal.retry_after_seconds)
+            return [Drop(ticket, Outcome.REJECTED_RATE_LIMITED, refusal.reason, seconds)]
+        pool = self._pool(ticket.model)
+        pool.arrived(ticket.work, parallel_of(candidates), now)
+        # With others before it, a free backend is theirs; the pump sees to that.
+        backend = None if pool.waiting else self._room_for(ticket, now)
+        if backend is not None:
+            pool.rank(ticket, parallel_of(candidates))
+            return [self._dispatch(ticket, backend, pool, now)]
+        return self._wait(ticket, pool, now)
+
+    def _room_for(self, ticket: Ticket, now: float) -> Backend | None:
+        """Where a request could go, were nobody before it."""
+        if not self._may_dispatch(ticket, now):
+            return None
+        return self._placement.pick(self._candidates(ticket.model), ticket, now).backend
+
+    def _is_near(self, ticket: Ticket, now: float) -> bool:
+        """Whether a request is among those that the next look for room comes to."""
+        may_dispatch = partial(self._may_dispatch, now=now)
+        return self._pool(ticket.model).is_near(
+            ticket, 1 + self._policy.backfill, now, may_dispatch
+        )
+
+    def _may_dispatch(self, ticket: Ticket, now: float) -> bool:
+        return self._tenants.may_dispatch(ticket.tenant, now)
+
+    def _wait(self, ticket: Ticket, pool: Pool, now: float) -> list[Effect]:
+        """Take a place in the queue; whom there is room for needs none if the others leave it."""
+        in_flight = parallel_of(self._candidates(ticket.model))
+        reason = self._why_not_wait(ticket, pool, in_flight, now)
+        effects: list[Effect] = []
+        if reason is not None and self._room_for(ticket, now) is None:
+            drop = self._turn_away(ticket, reason, now)
+            if drop.ticket is ticket:
+                return [drop]
+            effects.append(drop)
+            reason = None
+        pool.add(ticket, in_flight, now)
+        self._joined(ticket, now)
+        # What the others could not use is of no use to them now: only the newcomer changes that.
+        if reason is not None or self._is_near(ticket, now):
+            effects += self._pump_pool(pool, None, now)
+        if reason is not None and ticket.waiting:
+            effects.append(self._turn_away(ticket, reason, now))
+        return effects
+
+    def _turn_away(self, ticket: Ticket, reason: DropReason, now: float) -> Drop:
+        """Refuse whoever has to go for want of a place: the newcomer, or one of a worse class."""
+        if reason is DropReason.QUEUE_FULL:
+            found = [pool.shed(ticket.service_class) for pool in self._pools.values()]
+            last = max(
+                filter(None, found), key=lambda it: (it.service_class.rank, it.number), default=None
+            )
+            if last is not None:
+                return self._drop(last, Outcome.EVICTED_PRIORITY, DropReason.SHED, now)
+        return self._drop(ticket, Outcome.REJECTED_SATURATED, reason, now)
+
+    def _joined(self, ticket: Ticket, now: float) -> None:
+        """Count a request that has just begun to wait."""
+        self.demand.hold(ticket)
         self._waiting += 1
-        return self._pump(now) if placed.backend is not None else []
+        self._tenants.waits(ticket.tenant, 1, now)
+        if ticket.deadline is not None:
+            self._timed.add(ticket)
+
+    def _why_not_wait(
+        self, ticket: Ticket, pool: Pool, in_flight: int, now: float
+    ) -> DropReason | None:
+        limits = self._policy.classes[ticket.service_class]
+        if not self._tenants.may_wait(ticket.tenant, now):
+            return DropReason.TENANT_QUEUE_FULL
+        deadline = ticket.deadline
+        if deadline is not None and now + pool.wait_seconds(ticket, in_flight) > deadline:
+            return DropReason.DEADLINE
+        if limits.max_waiting is not None:
+            waiting = sum(p.waiting_in(ticket.service_class) for p in self._pools.values())
+            if waiting >= limits.max_waiting:
+                return DropReason.CLASS_FULL
+        return DropReason.QUEUE_FULL if self._waiting >= self._policy.max_waiting else None
 
     def _come_back(self, ticket: Ticket, now: float) -> list[Effect]:
         backend = ticket.backend
-        self._leave_backend(ticket)
+        pool = self._pool(ticket.model)
+        pool.settle(ticket, (0, 0), now)
+        self._leave_backend(ticket, now)
         if backend is not None:
             ticket.tried.append(backend)
-        placed = self._place(self._candidates(ticket.model), ticket.tried, now)
         effects: list[Effect] = []
-        if placed.backend is not None:
-            effects.append(self._dispatch(ticket, placed.backend))
-        elif not placed.usable:
-            effects.append(self._no_backend(ticket))
+        if self._placement.usable(self._candidates(ticket.model), ticket, now):
+            # First in its line, but it does not pass a better class.
+            pool.restore(ticket, now)
+            self._joined(ticket, now)
         else:
-            ordering = self._orderings.setdefault(ticket.model, self._new_ordering())
-            ordering.restore(ticket)
-            ticket.waiting = True
-            self._waiting += 1
-        return effects + self._pump(now) if self._waiting else effects
+            self._give_back_tokens(ticket, now)
+            effects.append(self._no_backend(ticket))
+        return effects + self._pump(now)
+
+    # Going
+
+    def _finish(self, ticket: Ticket, tokens: ServedTokens | None, now: float) -> list[Effect]:
+        backend = ticket.backend
+        pool = self._pool(ticket.model)
+        if tokens is None:
+            pool.settle(ticket, None, now)
+        else:
+            real = (tokens.prompt_tokens, tokens.output_tokens)
+            pool.settle(ticket, real, now)
+            predicted = ticket.prompt_tokens + ticket.work.output_tokens
+            self._tenants.correct(ticket.tenant, sum(real) - predicted, now)
+        self._leave_backend(ticket, now, None if tokens is None else tokens.output_tokens)
+        return self._pump_freed(ticket, backend, now)
 
     def _cancel(self, ticket: Ticket, now: float) -> list[Effect]:
         if ticket.waiting:
-            self._leave_queue(ticket)
-        elif ticket.number in self._in_flight:
+            was_near = self._is_near(ticket, now)
+            self._leave_queue(ticket, now)
+            self._give_back_tokens(ticket, now)
+            # It may have been what the others stood behind.
+            return self._pump(now) if was_near else []
+        if ticket.number in self._in_flight:
             # Its dispatch was decided but not yet performed when its client left.
-            if ticket.backend is not None:
-                ticket.backend.breaker.abandoned(was_trial=ticket.is_trial)
-            self._leave_backend(ticket)
-            return self._pump(now) if self._waiting else []
+            backend = ticket.backend
+            if backend is not None:
+                backend.breaker.abandoned(was_trial=ticket.is_trial)
+            self._pool(ticket.model).settle(ticket, (0, 0), now)
+            self._leave_backend(ticket, now)
+            self._give_back_tokens(ticket, now)
+            return self._pump_freed(ticket, backend, now)
         return []
 
-    def _rank_again(self, ticket: Ticket, prediction: LengthDistribution) -> list[Effect]:
+    def _predict_again(
+        self, ticket: Ticket, prediction: LengthDistribution, now: float
+    ) -> list[Effect]:
         """Order alone makes no room: nobody is dispatched for it."""
         if ticket.waiting:
+            candidates = self._candidates(ticket.model)
+            work = work_of(ticket, prediction, candidates)
+            more = work.output_tokens - ticket.work.output_tokens
+            self._tenants.correct(ticket.tenant, more, now)
+            self._pool(ticket.model).rerank(ticket, work, parallel_of(candidates))
             ticket.prediction = prediction
-            self._orderings[ticket.model].repredicted(ticket)
+            self.demand.hold(ticket)
         return []
 
-    def _pump(self, now: float) -> list[Effect]:
-        """Dispatch whatever can be dispatched, the longest waiting model first."""
+    # Dispatching
+
+    def _pump_freed(self, gone: Ticket, backend: Backend | None, now: float) -> list[Effect]:
+        """After a request has left a backend."""
+        # Its tenant may have waited for that, with backends free that the request was not on.
+        is_limited = gone.tenant.limits.max_in_flight is not None
+        return self._pump(now, None if is_limited else backend)
+
+    def _pump(self, now: float, freed: Backend | None = None) -> list[Effect]:
+        """Dispatch whatever can be dispatched, pools of better classes first."""
+        if not self._waiting:
+            return []
+        pools = [pool for pool in self._pools.values() if pool.waiting]
+        if len(pools) > 1:
+            pools.sort(key=_urgency)
         effects: list[Effect] = []
-        heads = [(o.next(), o) for o in self._orderings.values() if len(o)]
-        heads.sort(key=lambda head: head[0].enqueued if head[0] else 0.0)
-        for _, ordering in heads:
-            passed_over: list[Ticket] = []
-            while (ticket := ordering.next(passed_over)) is not None:
-                placed = self._place(self._candidates(ticket.model), ticket.tried, now)
-                if placed.backend is not None:
-                    self._leave_queue(ticket)
-                    effects.append(self._dispatch(ticket, placed.backend))
-                elif ticket.tried:
-                    # What has failed it may be free, and is then for the others.
-                    passed_over.append(ticket)
-                else:
-                    break
+        for pool in pools:
+            effects += self._pump_pool(pool, freed, now)
         return effects
 
-    def _expire(self, now: float) -> list[Effect]:
-        before = now - self._limits.ttl_seconds
-        late = [t for ordering in self._orderings.values() for t in ordering.expired(before)]
+    def _look_around(self, now: float) -> list[Effect]:
+        """Time may have made room somewhere: look at every backend, in a large pool at a few."""
         effects: list[Effect] = []
-        for ticket in late:
-            self._leave_queue(ticket)
-            if self._place(self._candidates(ticket.model), ticket.tried, now).usable:
-                effects.append(Drop(ticket, Outcome.EVICTED_TTL, self._retry_after()))
-            else:
-                effects.append(self._no_backend(ticket))
+        for pool in [pool for pool in self._pools.values() if pool.waiting]:
+            candidates = self._candidates(pool.model)
+            if len(candidates) <= _MOST_LOOKED_AT:
+                effects += self._pump_pool(pool, None, now)
+                continue
+            self._next_looked_at += _MOST_LOOKED_AT
+            for place in range(self._next_looked_at, self._next_looked_at + _MOST_LOOKED_AT):
+                effects += self._pump_pool(pool, candidates[place % len(candidates)], now)
         return effects
 
-    def _drop_all(self) -> list[Effect]:
-        waiting = [t for o in self._orderings.values() for t in o.expired(float("inf"))]
-        for ticket in waiting:
-            self._leave_queue(ticket)
-        return [
-            Drop(ticket, Outcome.REJECTED_SHUTTING_DOWN, _MIN_RETRY_AFTER_SECONDS)
-            for ticket in waiting
-        ]
+    def _pump_pool(self, pool: Pool, freed: Backend | None, now: float) -> list[Effect]:
+        """Dispatch from one pool.
 
-    def _dispatch(self, ticket: Ticket, backend: Backend) -> Dispatch:
+        Args:
+            pool: It.
+            freed: The only backend that can have got room since the last look; ``None`` for all.
+            now: Monotonic seconds.
+        """
+        effects: list[Effect] = []
+        while pool.waiting:
+            effect = self._dispatch_next(pool, freed, now)
+            if effect is None:
+                break
+            effects.append(effect)
+        return effects
+
+    def _dispatch_next(self, pool: Pool, freed: Backend | None, now: float) -> Dispatch | None:
+        too_large: list[Ticket] = []
+        for ticket in pool.in_turn(now, partial(self._may_dispatch, now=now)):
+            candidates = self._candidates(ticket.model)
+            if freed is not None:
+                candidates = (freed,) if freed in candidates else ()
+            placed = self._placement.pick(candidates, ticket, now)
+            if placed.backend is not None:
+                for other in too_large:
+                    other.passed += 1
+                self._leave_queue(ticket, now)
+                return self._dispatch(ticket, placed.backend, pool, now)
+            if not placed.usable and not ticket.tried:
+                return None
+            if not ticket.tried:
+                # What has failed a request may be free, and is then for the others.
+                too_large.append(ticket)
+                # A lower class that trickles does not keep room from better ones.
+                keeps_room = ticket.passed >= _MOST_PASSED
+                keeps_room = keeps_room and ticket.service_class is pool.best_class()
+                if keeps_room or len(too_large) > self._policy.backfill:
+                    return None
+        return None
+
+    def _dispatch(self, ticket: Ticket, backend: Backend, pool: Pool, now: float) -> Dispatch:
         backend.in_flight += 1
+        ledger = backend.admission.ledger
+        ledger.add(ticket.number, ticket.prompt_tokens, ticket.prediction, now)
+        ledger.set_pace(backend.cost.step_seconds(backend.in_flight), now)
         ticket.is_trial = backend.breaker.started()
         ticket.backend = backend
         self._in_flight[ticket.number] = ticket
+        self.demand.hold(ticket)
+        self._tenants.flies(ticket.tenant, 1, now)
+        pool.dispatched(ticket, now)
+        self._placement.sent(ticket, backend, now)
         return Dispatch(ticket, backend)
 
-    def _leave_backend(self, ticket: Ticket) -> None:
+    def _leave_backend(self, ticket: Ticket, now: float, output_tokens: int | None = None) -> None:
         del self._in_flight[ticket.number]
-        if ticket.backend is not None:
-            ticket.backend.in_flight -= 1
+        self.demand.release(ticket)
+        self._tenants.flies(ticket.tenant, -1, now)
+        backend = ticket.backend
+        if backend is not None:
+            backend.in_flight -= 1
+            backend.admission.finished(ticket.number, output_tokens, now)
+            pace = backend.cost.step_seconds(max(1, backend.in_flight))
+            backend.admission.ledger.set_pace(pace, now)
             ticket.backend = None
 
-    def _leave_queue(self, ticket: Ticket) -> None:
-        ordering = self._orderings[ticket.model]
-        ordering.remove(ticket)
-        ticket.waiting = False
-        self._waiting -= 1
-        if not len(ordering):
-            del self._orderings[ticket.model]
+    # Refusing
+
+    def _expire(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for pool in self._pools.values():
+            late = pool.expired(now)
+            effects += [self._expired(ticket, DropReason.TTL, now) for ticket in late]
+        while self._timed and _by_deadline(self._timed[0])[0] <= now:
+            effects.append(self._expired(self._timed[0], DropReason.DEADLINE, now))
+        return effects
+
+    def _expired(self, ticket: Ticket, reason: DropReason, now: float) -> Drop:
+        usable = self._placement.usable(self._candidates(ticket.model), ticket, now)
+        drop = self._drop(ticket, Outcome.EVICTED_TTL, reason, now)
+        return drop if usable else self._no_backend(ticket)
+
+    def _drop(self, ticket: Ticket, outcome: Outcome, reason: DropReason, now: float) -> Drop:
+        """Turn away one that waits, or would have."""
+        if ticket.waiting:
+            self._leave_queue(ticket, now)
+        self._give_back_tokens(ticket, now)
+        return Drop(ticket, outcome, reason, self._retry_after(ticket))
+
+    def _drop_all(self, now: float) -> list[Effect]:
+        waiting = [ticket for pool in self._pools.values() for ticket in pool.everybody()]
+        for ticket in waiting:
+            self._leave_queue(ticket, now)
+        why = (Outcome.REJECTED_SHUTTING_DOWN, DropReason.SHUTTING_DOWN)
+        return [Drop(ticket, *why, MIN_RETRY_AFTER_SECONDS) for ticket in waiting]
 
     def _no_backend(self, ticket: Ticket) -> Drop:
-        return Drop(ticket, Outcome.REJECTED_NO_BACKENDS, _NO_BACKEND_RETRY_AFTER_SECONDS)
-
-    def _note_finish(self, now: float) -> None:
-        """Smooth the time between completions: how fast the queue drains."""
-        if self._last_finish is not None:
-            interval = now - self._last_finish
-            old = self._finish_interval_seconds
-            self._finish_interval_seconds = (
-                interval if old is None else _RATE_MEMORY * old + (1 - _RATE_MEMORY) * interval
-            )
-        self._last_finish = now
-
-    def _retry_after(self) -> float:
-        """Time until those who wait now will have been served."""
-        interval = self._finish_interval_seconds or 0.0
-        return min(
-            _MAX_RETRY_AFTER_SECONDS, max(_MIN_RETRY_AFTER_SECONDS, interval * self._waiting)
+        return Drop(
+            ticket,
+            Outcome.REJECTED_NO_BACKENDS,
+            DropReason.NO_BACKENDS,
+            _NO_BACKEND_RETRY_AFTER_SECONDS,
         )
 
+    def _retry_after(self, ticket: Ticket) -> float:
+        """Time until the work ahead of a request of this class will have been done."""
+        parallel = parallel_of(self._candidates(ticket.model))
+        ahead = self._pool(ticket.model).service_ahead(ticket.service_class)
+        return bounded_retry_after((ahead + ticket.work.service_seconds) / max(1, parallel))
 
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise AssertionError(f"violated: {what}")
+    def _give_back_tokens(self, ticket: Ticket, now: float) -> None:
+        """A request that was not served does not count against its tenant's tokens."""
+        self._tenants.correct(
+            ticket.tenant, -(ticket.prompt_tokens + ticket.work.output_tokens), now
+        )
+
+    def _leave_queue(self, ticket: Ticket, now: float) -> None:
+        self._pool(ticket.model).remove(ticket, now)
+        self._waiting -= 1
+        self._tenants.waits(ticket.tenant, -1, now)
+        self.demand.release(ticket)
+        if ticket.deadline is not None:
+            self._timed.remove(ticket)
+
+    def _pool(self, model: str) -> Pool:
+        pool = self._pools.get(model)
+        if pool is None:
+            pool = self._pools[model] = Pool(model, self._policy, self._ordering)
+        return pool
+
+
+def _by_deadline(ticket: Ticket) -> tuple[float, int]:
+    return (inf if ticket.deadline is None else ticket.deadline, ticket.number)
+
+
+def _urgency(pool: Pool) -> tuple[int, float]:
+    """Sorts pools: by the best class that waits, then by who has waited longest."""
+    best, oldest = pool.best_class(), pool.oldest()
+    return (
+        0 if best is None else best.rank,
+        0.0 if oldest is None else oldest.enqueued,
+    )

@@ -1,5 +1,6 @@
 import contextlib
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -8,10 +9,12 @@ from hypothesis import strategies as st
 from alise_core.errors import ConfigError, WireError
 from alise_gateway.discovery.catalogue import (
     CatalogueEntry,
+    Target,
     check_aliases,
+    check_fallbacks,
     merge_models,
     parse_models,
-    resolve_name,
+    pick_target,
 )
 from alise_gateway.domain.backend import ServedModel
 
@@ -26,6 +29,10 @@ MODELS = st.lists(
     ),
     max_size=4,
 ).map(lambda models: {model.name: model for model in models})
+
+
+def aliased(**targets: str) -> dict[str, tuple[Target, ...]]:
+    return {alias: (Target(model),) for alias, model in targets.items()}
 
 
 def listing(*models: object) -> bytes:
@@ -95,25 +102,86 @@ def test_any_bytes_are_models_or_a_wire_error(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("aliases", "message"),
     [
-        ({"a": "a"}, "stands for itself"),
-        ({"a": "b", "b": "c"}, "'a' leads to 'b', which is an alias itself"),
-        ({"a": "b", "b": "a"}, "which is an alias itself"),
-        ({"": "b"}, "must not be empty"),
-        ({"a": ""}, "must not be empty"),
+        ({"a": ["a"]}, "stands for itself"),
+        ({"a": ["b", "a"]}, "stands for itself"),
+        ({"a": ["b"], "b": ["c"]}, "'a' leads to 'b', which is an alias itself"),
+        ({"a": ["c", "b"], "b": ["c"]}, "'a' leads to 'b', which is an alias itself"),
+        ({"a": ["b"], "b": ["a"]}, "which is an alias itself"),
+        ({"": ["b"]}, "must not be empty"),
+        ({"a": [""]}, "must not be empty"),
+        ({"a": ["b", ""]}, "must not be empty"),
+        ({"a": ["b", "c", "b"]}, "names 'b' more than once"),
     ],
 )
-def test_aliases_resolve_in_one_step_or_not_at_all(aliases: dict[str, str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        check_aliases(aliases)
+def test_aliases_resolve_in_one_step_or_not_at_all(
+    aliases: dict[str, list[str]], message: str
+) -> None:
+    targets = {alias: tuple(Target(name) for name in names) for alias, names in aliases.items()}
+    with pytest.raises(ConfigError, match=f"^aliases: .*{message}"):
+        check_aliases(targets)
 
 
-def test_an_alias_wins_over_a_model_of_the_same_name() -> None:
-    aliases = {"gpt-4": "llama"}
-    served = {"gpt-4": 1, "llama": 1}
-    assert resolve_name("gpt-4", aliases, served) == "llama"
-    assert resolve_name("llama", aliases, served) == "llama"
-    assert resolve_name("gpt-4", aliases, {"gpt-4": 1}) is None
-    assert resolve_name("other", aliases, served) is None
+@pytest.mark.parametrize(
+    ("fallbacks", "message"),
+    [
+        ({"a": "a"}, "falls back to itself"),
+        ({"a": "b", "b": "c"}, "'a' leads to 'b', which has a fallback itself"),
+        ({"a": "b", "b": "a"}, "which has a fallback itself"),
+        ({"": "b"}, "must not be empty"),
+        ({"a": ""}, "must not be empty"),
+        ({"nick": "b"}, "'nick' is an alias"),
+        ({"a": "nick"}, "'nick' is an alias"),
+    ],
+)
+def test_fallbacks_are_one_step_between_served_models(
+    fallbacks: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^fallbacks: .*{message}"):
+        check_fallbacks(fallbacks, aliased(nick="z"))
+
+
+def test_what_is_in_order_is_not_refused() -> None:
+    check_aliases(aliased(a="x", b="x"))
+    check_fallbacks({"x": "z", "y": "z"}, aliased(a="x"))
+
+
+def test_each_model_gets_its_share_of_the_conversations() -> None:
+    targets = (Target("old", 90), Target("new", 9), Target("other", 1))
+    found = Counter(pick_target(targets, b"%d" % number) for number in range(10_000))
+    assert found["old"] / 10_000 == pytest.approx(0.9, abs=0.01)
+    assert found["new"] / 10_000 == pytest.approx(0.09, abs=0.01)
+    assert found["other"] / 10_000 == pytest.approx(0.01, abs=0.005)
+
+
+def test_a_share_is_the_same_in_every_process() -> None:
+    targets = (Target("old"), Target("new"))
+    found = [pick_target(targets, key) for key in (b"a", b"b", b"c", b"d", b"e", b"f")]
+    assert found == ["new", "old", "old", "new", "new", "new"]
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.integers(1, 1_000_000), min_size=2, max_size=5),
+    st.binary(max_size=20),
+)
+def test_who_leaves_takes_only_its_own_conversations_along(
+    weights: dict[str, int], key: bytes
+) -> None:
+    targets = [Target(name, weight) for name, weight in weights.items()]
+    picked = pick_target(targets, key)
+    assert pick_target(targets[::-1], key) == picked
+    for gone in targets:
+        others = [target for target in targets if target is not gone]
+        assert (pick_target(others, key) == picked) == (gone.model != picked)
+
+
+@given(st.integers(1, 1_000), st.integers(1, 1_000), st.binary(max_size=20))
+def test_a_larger_weight_takes_conversations_and_gives_none(
+    weight: int, more: int, key: bytes
+) -> None:
+    def pick(new: int) -> str:
+        return pick_target([Target("old", 500), Target("new", new)], key)
+
+    assert pick(weight) == "old" or pick(weight + more) == "new"
 
 
 def test_the_smallest_context_is_what_clients_may_count_on() -> None:
@@ -122,22 +190,13 @@ def test_the_smallest_context_is_what_clients_may_count_on() -> None:
         {"m": ServedModel("m", None, 10, "second"), "n": ServedModel("n", None, 1, "x")},
         {"m": ServedModel("m", 4096, 30, "third")},
     ]
-    assert merge_models(backends, {"alias": "m", "dangling": "z"}) == (
-        CatalogueEntry("alias", 4096, 10, "first", "m"),
+    aliases = aliased(alias="m", dangling="z") | {"both": (Target("n"), Target("z"), Target("m"))}
+    assert merge_models(backends, aliases) == (
+        CatalogueEntry("alias", 4096, 10, "first", ("m",)),
+        CatalogueEntry("both", 4096, 1, "x", ("n", "m")),
         CatalogueEntry("m", 4096, 10, "first"),
         CatalogueEntry("n", None, 1, "x"),
     )
-
-
-@given(st.lists(MODELS, max_size=4), st.dictionaries(st.sampled_from(["w", "x"]), NAMES))
-def test_listed_is_what_resolves(
-    backends: list[dict[str, ServedModel]], aliases: dict[str, str]
-) -> None:
-    served = {name: model for models in backends for name, model in models.items()}
-    names = [entry.name for entry in merge_models(backends, aliases)]
-    assert names == sorted(set(names))
-    for name in ["a", "b", "c", "d", "w", "x"]:
-        assert (name in names) == (resolve_name(name, aliases, served) is not None)
 
 
 @given(st.lists(MODELS, max_size=4))

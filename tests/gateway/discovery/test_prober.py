@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from alise_gateway.discovery import probe
-from alise_gateway.discovery.prober import Pacing, Prober
+from alise_gateway.discovery.prober import Prober
 from alise_gateway.discovery.registry import BackendRegistry
+from alise_gateway.discovery.rounds import Pacing
 from alise_gateway.domain.backend import Backend, ProbeState
 from alise_gateway.settings import BackendSettings, GatewaySettings, HealthSettings
 from fakes.clock import FakeClock

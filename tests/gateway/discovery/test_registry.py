@@ -1,6 +1,9 @@
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alise_core.errors import ConfigError
 from alise_core.units import BackendName
@@ -8,6 +11,8 @@ from alise_gateway.discovery.registry import REMEMBER_SECONDS, BackendRegistry
 from alise_gateway.domain.backend import Backend, ProbeState, ServedModel
 from alise_gateway.domain.breaker import BreakerState
 from alise_gateway.settings import (
+    AliasSetting,
+    AliasTarget,
     BackendSettings,
     GatewaySettings,
     HealthSettings,
@@ -23,10 +28,13 @@ def models(*names: str) -> dict[str, ServedModel]:
 
 
 def registry(
-    *urls: str, clock: FakeClock | None = None, aliases: dict[str, str] | None = None
+    *urls: str,
+    clock: FakeClock | None = None,
+    aliases: Mapping[str, AliasSetting] | None = None,
+    fallbacks: dict[str, str] | None = None,
 ) -> BackendRegistry:
     backends = tuple(BackendSettings(url=url) for url in urls or URLS)
-    settings = GatewaySettings(backends=backends, aliases=aliases or {})
+    settings = GatewaySettings(backends=backends, aliases=aliases or {}, fallbacks=fallbacks or {})
     return BackendRegistry(settings, clock or FakeClock())
 
 
@@ -81,6 +89,70 @@ def test_an_unusable_key_file_stops_the_start(tmp_path: Path, content: bytes | N
 def test_wrong_aliases_stop_the_start() -> None:
     with pytest.raises(ConfigError, match="stands for itself"):
         registry(aliases={"a": "a"})
+
+
+def test_wrong_fallbacks_stop_the_start() -> None:
+    with pytest.raises(ConfigError, match="falls back to itself"):
+        registry(fallbacks={"a": "a"})
+
+
+def test_an_alias_wins_over_a_model_of_the_same_name() -> None:
+    subject = registry(aliases={"gpt-4": "llama"})
+    first, _ = subject.backends
+    subject.set_models(first, models("gpt-4"))
+    assert subject.resolve("gpt-4") is None
+    subject.set_models(first, models("gpt-4", "llama"))
+    assert subject.resolve("gpt-4") == "llama"
+
+
+def split(**weights: int) -> tuple[AliasTarget, ...]:
+    return tuple(AliasTarget(model=model, weight=weight) for model, weight in weights.items())
+
+
+KEYS = [b"%d" % number for number in range(50)]
+
+
+def sides(subject: BackendRegistry, usable: Callable[[str], bool] | None = None) -> set[str | None]:
+    return {subject.resolve("chat", key, usable) for key in KEYS}
+
+
+def test_a_split_is_among_the_usable_ones_or_else_among_the_listed_ones() -> None:
+    subject = registry(aliases={"chat": split(a=1, b=1, c=1), "one": split(a=1)})
+    first, second = subject.backends
+    assert sides(subject) == {None}
+    assert subject.is_split("chat")
+    assert not subject.is_split("one")
+    assert not subject.is_split("a")
+    subject.set_models(first, models("a"))
+    subject.set_models(second, models("b"))
+    assert sides(subject) == {"a", "b"}
+    assert sides(subject, lambda name: name == "b") == {"b"}
+    assert sides(subject, lambda _: False) == {"a", "b"}
+    subject.remove(second.name)
+    assert sides(subject) == {"a"}
+    subject.remove(first.name)
+    # Nobody is there, but both were a moment ago.
+    assert sides(subject) == {"a", "b"}
+
+
+def test_fallbacks_are_found_behind_aliases() -> None:
+    subject = registry(
+        aliases={"nick": "a", "chat": split(a=1, b=1, c=1)}, fallbacks={"a": "x", "c": "y"}
+    )
+    assert subject.fallbacks("a") == subject.fallbacks("nick") == (("a", "x"),)
+    assert subject.fallbacks("chat") == (("a", "x"), ("c", "y"))
+    assert subject.fallbacks("x") == ()
+
+
+@given(
+    st.sets(st.sampled_from("abcd")),
+    st.dictionaries(st.sampled_from("wx"), st.sampled_from("abcd")),
+)
+def test_listed_is_what_resolves(served: set[str], aliases: dict[str, str]) -> None:
+    subject = registry(aliases=aliases | {"chat": split(a=1, b=2)})
+    subject.set_models(subject.backends[0], models(*served))
+    listed = {entry.name for entry in subject.known_models()}
+    assert listed == {name for name in [*"abcdwx", "chat"] if subject.resolve(name) is not None}
 
 
 def test_candidates_are_all_that_list_the_model_whatever_their_health() -> None:

@@ -9,6 +9,7 @@ import yaml
 from structlog.testing import capture_logs
 
 from alise_core.errors import ConfigError, Unauthorized
+from alise_core.service_class import ServiceClass
 from alise_core.units import TenantId
 from alise_gateway.domain.request import ANONYMOUS, RawHeaders, Tenant
 from alise_gateway.identity.authenticator import Authenticator, check_model_allowed
@@ -255,9 +256,13 @@ async def test_a_tokens_tenant_has_the_limits_of_the_keys_file(
     subject = Authenticator(jwt_settings(jwks, keys), clock)
     headers = bearer(issuer.token(clock.unix() + 60, sub="svc").decode())
     assert subject.authenticate(headers).allowed_models == frozenset({"small"})
-    keys.write_text("tenants: [{id: svc, allowed_models: [large]}]")
+    keys.write_text(
+        "tenants: [{id: svc, allowed_models: [large], weight: 3, highest_class: scale}]"
+    )
     await subject.reload()
-    assert subject.authenticate(headers).allowed_models == frozenset({"large"})
+    tenant = subject.authenticate(headers)
+    assert tenant.allowed_models == frozenset({"large"})
+    assert (tenant.weight, tenant.highest_class) == (3, ServiceClass.SCALE)
 
 
 async def test_a_changed_jwks_file_counts_and_a_wrong_one_does_not(

@@ -40,11 +40,14 @@ def test_created_keys_open_the_gateway(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_what_else_the_file_says_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
-    path.write_text("tenants: [{id: a, allowed_models: [small], may_schedule: true}]")
+    path.write_text(
+        "tenants: [{id: a, allowed_models: [small], may_schedule: true, highest_class: scale}]"
+    )
     main(["create", "--tenant", "a", "--expires", "2027-01-31", "--file", str(path)])
     (tenant,) = yaml.safe_load(path.read_text())["tenants"]
     assert tenant["allowed_models"] == ["small"]
     assert tenant["may_schedule"] is True
+    assert tenant["highest_class"] == "scale"
     assert len(parse_keys(path.read_bytes(), "keys.yaml")) == 1
 
 

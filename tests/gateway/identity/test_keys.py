@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_core.errors import ConfigError
+from alise_core.service_class import ServiceClass
 from alise_core.units import TenantId
+from alise_gateway.domain.request import NO_LIMITS, Tenant, TenantLimits
 from alise_gateway.identity.keys import (
     KeyTable,
     check_tenant_id,
@@ -70,6 +72,76 @@ def test_an_empty_list_of_models_allows_none() -> None:
     tenant = parse("tenants: [{id: a, allowed_models: []}]").tenant(TenantId("a"))
     assert tenant is not None
     assert tenant.allowed_models == frozenset()
+
+
+def only_tenant(fields: str) -> Tenant:
+    tenant = parse(f"tenants: [{{id: a, {fields}}}]").tenant(TenantId("a"))
+    assert tenant is not None
+    return tenant
+
+
+def test_a_tenant_has_a_weight_classes_and_limits() -> None:
+    tenant = only_tenant(
+        "weight: 2.5, highest_class: priority, default_class: scale, requests_per_minute: 600,"
+        " tokens_per_minute: 0.5, max_waiting: 7, max_in_flight: 1"
+    )
+    assert tenant.weight == 2.5
+    assert tenant.highest_class is ServiceClass.PRIORITY
+    assert tenant.default_class is ServiceClass.SCALE
+    assert tenant.limits == TenantLimits(600, 0.5, 7, 1)
+
+
+def test_without_them_it_is_an_ordinary_tenant() -> None:
+    tenant = only_tenant("keys: []")
+    assert tenant == Tenant(TenantId("a"))
+    assert tenant.limits == NO_LIMITS
+    assert (tenant.weight, tenant.default_class) == (1.0, ServiceClass.DEFAULT)
+
+
+@pytest.mark.parametrize("highest", list(ServiceClass))
+def test_a_default_class_that_is_not_stated_is_never_above_the_highest(
+    highest: ServiceClass,
+) -> None:
+    tenant = only_tenant(f"highest_class: {highest}")
+    assert tenant.default_class is ServiceClass.DEFAULT.clamped(highest)
+
+
+@pytest.mark.parametrize("highest", list(ServiceClass))
+@pytest.mark.parametrize("default", list(ServiceClass))
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_default_class_above_the_highest_is_a_mistake(
+    highest: ServiceClass, default: ServiceClass, swapped: bool
+) -> None:
+    fields = [f"highest_class: {highest}", f"default_class: {default}"]
+    text = ", ".join(reversed(fields) if swapped else fields)
+    if default.rank >= highest.rank:
+        assert only_tenant(text).default_class is default
+        return
+    with pytest.raises(ConfigError, match=rf"tenant 'a': default_class: '{default}' is better"):
+        only_tenant(text)
+
+
+@pytest.mark.parametrize("field", ["requests_per_minute", "tokens_per_minute", "weight"])
+@pytest.mark.parametrize("value", ["0", "-1", ".nan", ".inf", "'5'", "true", "1000000001"])
+def test_rates_and_weights_are_positive_numbers(field: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"tenant 'a': {field}: Input should be"):
+        only_tenant(f"{field}: {value}")
+
+
+@pytest.mark.parametrize("field", ["max_waiting", "max_in_flight"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "'5'", "true", "1000000001"])
+def test_places_are_counted_from_one(field: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"tenant 'a': {field}: Input should be"):
+        only_tenant(f"{field}: {value}")
+
+
+@pytest.mark.parametrize("field", ["default_class", "highest_class"])
+@pytest.mark.parametrize("value", ["Default", "gold", "0", "[]"])
+def test_a_class_is_one_of_the_names(field: str, value: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^keys file keys\.yaml: tenant 'a': {field}: .*'batch'"
+    ):
+        only_tenant(f"{field}: {value}")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,17 @@ def test_what_is_read() -> None:
     assert not parse_request(CHAT, body(priority=None)).client_priority
 
 
+@pytest.mark.parametrize("endpoint", list(Endpoint))
+@pytest.mark.parametrize("tier", ["flex", "anything", "", None])
+def test_the_tier_is_read_and_travels_on(endpoint: Endpoint, tier: str | None) -> None:
+    data = body(service_tier=tier)
+    request = parse_request(endpoint, data)
+    assert request.service_tier == tier
+    assert request.tier_echo is None
+    assert request.body is data
+    assert parse_request(endpoint, body()).service_tier is None
+
+
 @pytest.mark.parametrize(
     ("data", "code", "param"),
     [
@@ -54,6 +65,8 @@ def test_what_is_read() -> None:
             "invalid_type",
             "stream_options.include_usage",
         ),
+        (b'{"model":"m","service_tier":1}', "invalid_type", "service_tier"),
+        (b'{"model":"m","service_tier":["flex"]}', "invalid_type", "service_tier"),
         (b'{"model":"m","max_tokens":"7"}', "invalid_type", "max_tokens"),
         (b'{"model":"m","max_tokens":1.5}', "invalid_type", "max_tokens"),
         (b'{"model":"m","max_tokens":-1}', "invalid_max_tokens", "max_tokens"),

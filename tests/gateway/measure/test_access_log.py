@@ -108,6 +108,7 @@ def test_a_line_tells_the_whole_request(memory: BytesIO) -> None:
             "status": 200,
             "stream": True,
             "backend": "10.0.0.1:8000",
+            "service_class": "default",
             "attempts": 1,
             "enqueued_s": 0.25,
             "dispatched_s": 0.5,
@@ -138,7 +139,12 @@ def test_what_never_happened_is_null(memory: BytesIO) -> None:
     marks = {"enqueued_s", "dispatched_s", "first_token_s", "last_token_s"}
     tokens = {"prompt_tokens", "output_tokens", "cached_tokens"}
     predicted = {"predicted_p50", "predicted_p90", "predicted_mean", "prediction_source"}
-    assert unknown == marks | tokens | predicted | {"backend", "endpoint", "trace_id"}
+    assert unknown == marks | tokens | predicted | {
+        "backend",
+        "service_class",
+        "endpoint",
+        "trace_id",
+    }
 
 
 @given(st.text(st.characters(exclude_categories=[])), st.text(st.characters(exclude_categories=[])))

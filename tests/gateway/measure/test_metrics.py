@@ -5,10 +5,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from alise_core.outcome import Outcome
 from alise_core.record import RequestRecord
+from alise_core.service_class import ServiceClass
 from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.backend_load import BackendLoad
 from alise_gateway.domain.breaker import BreakerState
+from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.failure import FailureKind
-from alise_gateway.measure.gauges import GaugeSnapshot, UpstreamConnections
+from alise_gateway.domain.scrape import ScrapeResult
+from alise_gateway.measure.gauges import GaugeSnapshot, KvDemand, UpstreamConnections
 from alise_gateway.measure.labels import BackendState, ConfigSource, Success
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.measure.timing import intervals_of
@@ -131,14 +135,25 @@ def test_backend_events_are_counted_from_zero_and_forgotten(bench: Bench) -> Non
     bench.metrics.breaker_moved("b1", BreakerState.OPEN)
     bench.metrics.probed("b1", ProbeState.UNHEALTHY)
     bench.metrics.probed("b2", ProbeState.HEALTHY)
+    bench.metrics.scraped("b1", ScrapeResult.ABSENT)
     assert bench.value("retries_total", backend="b1", reason="connect") == 1
     assert bench.value("backend_failures_total", backend="b1", kind="lost_midstream") == 1
     assert bench.value("breaker_transitions_total", backend="b1", state="open") == 1
     assert bench.value("probes_total", backend="b1", result="unhealthy") == 1
+    assert bench.value("scrapes_total", backend="b1", result="absent") == 1
+    assert bench.value("scrapes_total", backend="b1", result="read") == 0
     bench.metrics.forget_backend("b1")
     body = bench.metrics.render(None)[0]
     assert b'backend="b1"' not in body
     assert b'backend="b2"' in body
+
+
+def test_drops_are_counted_from_zero_by_class_and_reason(bench: Bench) -> None:
+    bench.metrics.dropped(ServiceClass.FLEX, DropReason.SHED)
+    assert bench.value("drops_total", service_class="flex", reason="shed") == 1
+    for service_class in ServiceClass:
+        for reason in DropReason:
+            assert bench.value("drops_total", service_class=service_class, reason=reason) in {0, 1}
 
 
 def test_process_wide_counters_start_at_zero(bench: Bench) -> None:
@@ -155,22 +170,34 @@ def test_gauges_are_read_at_every_scrape(bench: Bench) -> None:
         GaugeSnapshot(
             in_flight={"b1": 3},
             upstream={"b1": UpstreamConnections(idle=1, busy=3, connecting=2)},
+            loads={"b1": BackendLoad(8_000, "auto", 0.5, engine_waiting=2, figures_stale=False)},
             backends={BackendState.READY: 1},
-            waiting=5,
+            waiting={"default": 5, "flex": 0},
+            demand={"org/model": KvDemand(700.0, 900.5), "invented": KvDemand(1.0, 2.0)},
             client_connections=8,
         ),
-        GaugeSnapshot(waiting=6, draining=True),
+        GaugeSnapshot(waiting={"default": 6}, draining=True),
     ]
     bench.metrics.bind_gauges(lambda: snapshots[0])
+    bench.finish(a_record())
     assert bench.value("in_flight_requests", backend="b1") == 3
     assert bench.value("upstream_connections", backend="b1", state="connecting") == 2
+    assert bench.value("backend_kv_capacity_tokens", backend="b1") == 8_000
+    assert bench.value("backend_kv_used_ratio", backend="b1") == 0.5
+    assert bench.value("backend_kv_predicted_peak_ratio", backend="b1") is None
+    assert bench.value("backend_engine_waiting_requests", backend="b1") == 2
+    assert bench.value("backend_figures_stale", backend="b1") == 0
     assert bench.value("backends", state="ready") == 1
     assert bench.value("backends", state="breaker_open") == 0
-    assert bench.value("waiting_requests") == 5
+    assert bench.value("waiting_requests", service_class="default") == 5
+    assert bench.value("waiting_requests", service_class="flex") == 0
+    assert bench.value("predicted_kv_demand_tokens", model="org/model", quantile="0.5") == 700
+    assert bench.value("predicted_kv_demand_tokens", model="org/model", quantile="0.9") == 900.5
+    assert b"invented" not in bench.metrics.render(None)[0]
     assert bench.value("client_connections") == 8
     assert bench.value("draining") == 0
     del snapshots[0]
-    assert bench.value("waiting_requests") == 6
+    assert bench.value("waiting_requests", service_class="default") == 6
     assert bench.value("draining") == 1
     assert bench.value("in_flight_requests", backend="b1") is None
 

@@ -117,6 +117,7 @@ def test_a_completed_request_is_one_server_span(collector: Collector) -> None:
         "http.route": "/v1/chat/completions",
         "alise.attempts": 1,
         "alise.backend": "10.0.0.1:8000",
+        "alise.service_class": "default",
         "alise.outcome": "completed",
         "alise.queue_ms": 250.0,
         "alise.request_id": "req-1",

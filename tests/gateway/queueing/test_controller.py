@@ -1,72 +1,15 @@
 """The queue's owner: events in, effects performed, one after another."""
 
-import random
-from math import log1p
+from dataclasses import replace
+
+import pytest
 
 from alise_core.outcome import Outcome
-from alise_core.prediction import LEVELS, LengthDistribution
-from alise_core.units import BackendName
-from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState
-from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
-from alise_gateway.placement.picker import LeastOutstanding
-from alise_gateway.queueing.controller import QueueController
-from alise_gateway.queueing.events import Ticket
-from alise_gateway.queueing.ordering import Fcfs
-from alise_gateway.queueing.state import QueueLimits, QueueState
-from fakes.clock import FakeClock
-
-
-def backend(max_in_flight: int = 1) -> Backend:
-    return Backend(
-        BackendAddress(BackendName("b"), "h", 1),
-        max_in_flight,
-        CircuitBreaker(BreakerLimits(5, 5, 60)),
-        probe=ProbeState.HEALTHY,
-    )
-
-
-class Client:
-    """Submits one ticket and remembers what became of it."""
-
-    def __init__(self, bench: "Bench", number: int) -> None:
-        self.bench = bench
-        self.ticket = Ticket(number, "m", self, float(bench.clock.now()))
-        self.backend: Backend | None = None
-        self.outcome: Outcome | None = None
-        self.retry_after = 0.0
-        self.fails_at_once = False
-
-    def on_dispatched(self, backend: Backend) -> None:
-        self.bench.log.append(f"{self.ticket.number} begins")
-        self.backend = backend
-        if self.fails_at_once:
-            self.bench.queue.give_back(self.ticket)
-        self.bench.log.append(f"{self.ticket.number} ends")
-
-    def on_dropped(self, outcome: Outcome, retry_after_seconds: float) -> None:
-        self.outcome = outcome
-        self.retry_after = retry_after_seconds
-
-
-class Bench:
-    """A queue in front of some backends."""
-
-    def __init__(self, *backends: Backend, max_waiting: int = 10) -> None:
-        self.clock = FakeClock()
-        self.log: list[str] = []
-        state = QueueState(
-            QueueLimits(max_waiting, 60), lambda _: backends, LeastOutstanding().pick, Fcfs
-        )
-        self.queue = QueueController(state, self.clock, random.Random(1))  # noqa: S311  jitter
-        self.clients: list[Client] = []
-
-    def submit(self, *, fails_at_once: bool = False) -> Client:
-        client = Client(self, len(self.clients))
-        client.fails_at_once = fails_at_once
-        self.clients.append(client)
-        self.queue.submit(client.ticket)
-        self.queue.check()
-        return client
+from alise_core.policy import OrderingName, OrderingPolicy
+from alise_core.service_class import ServiceClass
+from alise_gateway.domain.backend import ProbeState
+from alise_gateway.domain.drop_reason import DropReason
+from fakes.queue_bench import Bench, backend, exactly, limited, policy
 
 
 def test_dispatch_wait_and_finish() -> None:
@@ -89,28 +32,8 @@ def test_events_caused_by_effects_come_after_them() -> None:
     assert bench.queue.in_flight == 0
 
 
-def test_a_full_queue_refuses_with_a_jittered_time() -> None:
-    bench = Bench(backend(), max_waiting=1)
-    clients = [bench.submit() for _ in range(20)]
-    refused = clients[2:]
-    assert {client.outcome for client in refused} == {Outcome.REJECTED_SATURATED}
-    waits = [client.retry_after for client in refused]
-    assert all(1 <= wait <= 1.25 for wait in waits)
-    assert len(set(waits)) > 10
-
-
-def test_retry_after_grows_with_the_queue() -> None:
-    bench = Bench(backend(), max_waiting=4)
-    for _ in range(3):
-        client = bench.submit()
-        bench.clock.advance(2)
-        bench.queue.finish(client.ticket)
-    last = [bench.submit() for _ in range(6)][-1]
-    assert 8 <= last.retry_after <= 10  # four wait, one is done every two seconds
-
-
 def test_cancel_expire_and_shut_down() -> None:
-    bench = Bench(backend(), max_waiting=10)
+    bench = Bench(backend())
     clients = [bench.submit() for _ in range(4)]
     bench.queue.cancel(clients[1].ticket)
     assert bench.queue.waiting == 2
@@ -119,6 +42,7 @@ def test_cancel_expire_and_shut_down() -> None:
     bench.clock.advance(31)
     bench.queue.tick()
     assert [client.outcome for client in clients[2:]] == [Outcome.EVICTED_TTL] * 2
+    assert {client.reason for client in clients[2:]} == {DropReason.TTL}
     assert bench.queue.waiting == 1
     bench.queue.shut_down()
     assert late.outcome is Outcome.REJECTED_SHUTTING_DOWN
@@ -126,13 +50,30 @@ def test_cancel_expire_and_shut_down() -> None:
     bench.queue.check()
 
 
+def test_one_that_leaves_before_its_dispatch_is_performed_frees_the_backend() -> None:
+    only = backend(2)
+    for _ in range(5):
+        only.breaker.failed(0.0)
+    bench = Bench(only)
+    leaver = bench.submit(leaves=True, tenant=limited(tokens_per_minute=100), prompt_tokens=90)
+    assert leaver.backend is only
+    assert (bench.queue.in_flight, only.in_flight) == (0, 0)
+    assert bench.submit().backend is only, "the trial's place is free again"
+    only.breaker.succeeded()
+    again = bench.submit(tenant=limited(tokens_per_minute=100), prompt_tokens=90)
+    assert again.backend is only, "and so are its tokens"
+
+
+# Backends come and go
+
+
 def test_without_backends() -> None:
     ill = backend()
     ill.probe = ProbeState.UNHEALTHY
-    bench = Bench(ill)
-    client = bench.submit()
-    assert client.outcome is Outcome.REJECTED_NO_BACKENDS
-    assert client.retry_after >= 5
+    for bench in (Bench(ill), Bench()):
+        client = bench.submit()
+        assert client.outcome is Outcome.REJECTED_NO_BACKENDS
+        assert client.retry_after >= 5
 
 
 def test_those_who_wait_when_backends_vanish() -> None:
@@ -153,63 +94,102 @@ def test_those_who_wait_when_backends_vanish() -> None:
     assert late.outcome is Outcome.REJECTED_NO_BACKENDS
 
 
-def test_one_that_leaves_before_its_dispatch_is_performed_frees_the_backend() -> None:
-    only = backend(2)
-    bench = Bench(only)
-    for _ in range(2):
-        only.breaker.failed(0.0)
-
-    class Leaver(Client):
-        def on_dispatched(self, backend: Backend) -> None:
-            super().on_dispatched(backend)
-            bench.queue.cancel(self.ticket)
-
-    leaver = Leaver(bench, 99)
-    bench.queue.submit(leaver.ticket)
-    assert bench.queue.in_flight == 0
-    assert only.in_flight == 0
+def test_a_better_prediction_while_nobody_serves_the_model() -> None:
+    bench = Bench(backend())
+    bench.submit()
+    waiting = bench.submit()
+    served, bench.models["m"] = bench.models["m"], ()
+    bench.queue.repredict(waiting.ticket, exactly(10))
     bench.queue.check()
+    assert waiting.ticket.prediction is not None
+    bench.models["m"] = served
+    bench.finish(bench.clients[0])
+    assert waiting.backend is not None
 
 
-class LatestPrediction(Fcfs):
-    """Remembers whose prediction was replaced."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.repredictions: list[int] = []
-
-    def repredicted(self, ticket: Ticket) -> None:
-        self.repredictions.append(ticket.number)
-
-
-def test_an_ordering_is_told_of_better_predictions_for_those_who_wait() -> None:
+def test_a_better_prediction_is_for_those_who_wait() -> None:
     bench = Bench(backend())
     running, waiting = bench.submit(), bench.submit()
-    ordering = LatestPrediction()
-    ordering.add(waiting.ticket)
-    bench.queue._state._orderings["m"] = ordering
-    better = LengthDistribution.of([log1p(9)] * len(LEVELS), 1, 100, None)
+    better = exactly(9)
     for client in (running, waiting):
         bench.queue.repredict(client.ticket, better)
-    assert ordering.repredictions == [waiting.ticket.number]
     assert waiting.ticket.prediction is better
+    assert waiting.ticket.work.output_tokens == pytest.approx(9)
     assert running.ticket.prediction is None
-    bench.queue.finish(running.ticket)
+    bench.finish(running)
     assert waiting.backend is not None, "and is served as before"
-    bench.queue.check()
 
 
-def test_the_ordering_is_what_decides() -> None:
-    fcfs = Fcfs()
-    bench = Bench()
-    one, two, three = (Client(bench, number).ticket for number in range(3))
-    fcfs.add(one)
-    fcfs.add(two)
-    fcfs.restore(three)
-    assert fcfs.next() is three
-    assert fcfs.next([three]) is one
-    assert fcfs.next([three, one, two]) is None
-    assert len(fcfs) == 3
-    fcfs.remove(one)
-    assert [ticket.number for ticket in fcfs.expired(float("inf"))] == [2, 1]
-    assert fcfs.expired(0.0) == []
+def test_one_that_comes_back_waits_before_its_like_and_keeps_its_deadline() -> None:
+    one, other = backend(name="one"), backend(name="other")
+    bench = Bench(one, other)
+    deadline = bench.clock.now() + 20
+    unlucky = bench.submit(deadline=deadline)
+    running, waiting = bench.submit(), bench.submit()
+    bench.queue.give_back(unlucky.ticket)
+    assert (unlucky.waits, waiting.waits) == (True, False), "what failed it serves the others"
+    third = bench.submit()
+    bench.finish(running)
+    assert (unlucky.waits, third.waits) == (False, True)
+    again = bench.submit(deadline=deadline)
+    bench.queue.give_back(unlucky.ticket)
+    assert unlucky.outcome is Outcome.REJECTED_NO_BACKENDS
+    assert third.backend is other
+    bench.tick(21)
+    assert again.reason is DropReason.DEADLINE
+
+
+def test_one_that_comes_back_is_first_in_its_line_however_long_it_is() -> None:
+    one, other = backend(name="one"), backend(name="other")
+    shortest_first = OrderingPolicy(OrderingName.SJF, guard_seconds=1e6)
+    bench = Bench(one, other, obeying=replace(policy(), ordering=shortest_first))
+    unlucky, running = bench.submit(prediction=exactly(900)), bench.submit()
+    bench.queue.give_back(unlucky.ticket)
+    assert bench.submit().backend is one
+    short = bench.submit(prediction=exactly(9))
+    bench.finish(running)
+    assert (unlucky.backend, short.waits) == (other, True)
+
+
+def test_a_deadline_holds_for_one_that_came_back() -> None:
+    one, other = backend(name="one"), backend(name="other")
+    bench = Bench(one, other)
+    unlucky = bench.submit(deadline=bench.clock.now() + 20)
+    bench.submit()
+    bench.queue.give_back(unlucky.ticket)
+    assert unlucky.waits
+    bench.tick(19)
+    assert unlucky.waits
+    bench.tick(1)
+    assert (unlucky.outcome, unlucky.reason) == (Outcome.EVICTED_TTL, DropReason.DEADLINE)
+
+
+def test_one_that_comes_back_does_not_pass_a_better_class() -> None:
+    """Room appeared unseen: time passed and a breaker lets somebody through again."""
+    one, other = backend(name="one"), backend(name="other")
+    bench = Bench(one, other)
+    flex = bench.submit(service_class=ServiceClass.FLEX)
+    assert flex.backend is one
+    for _ in range(5):
+        other.breaker.failed(bench.clock.now())
+    one.max_in_flight = 0
+    better = bench.submit(service_class=ServiceClass.PRIORITY)
+    assert better.waits
+    bench.clock.advance(6)
+    bench.queue.give_back(flex.ticket)
+    assert better.backend is other
+    assert flex.waits
+
+
+# When to come back
+
+
+def test_a_full_queue_refuses_with_a_jittered_time() -> None:
+    bench = Bench(backend(), obeying=policy(max_waiting=1))
+    clients = [bench.submit() for _ in range(20)]
+    refused = clients[2:]
+    assert {client.outcome for client in refused} == {Outcome.REJECTED_SATURATED}
+    assert {client.reason for client in refused} == {DropReason.QUEUE_FULL}
+    waits = [client.retry_after for client in refused]
+    assert all(1 <= wait <= 1.25 for wait in waits)
+    assert len(set(waits)) > 10

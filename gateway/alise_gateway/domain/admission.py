@@ -1,0 +1,206 @@
+"""Whether one more request goes to a backend now or waits at the gateway. Pure.
+
+A request is let through while the future peak of what is in flight, with it, stays within the
+backend's KV memory, and while the backend's own queue is short. The estimates are corrected by the
+answers, whose lengths together are compared with what was reserved for them, and by what the engine
+says of itself: the memory it uses against the memory that was expected, preemptions (too many:
+reserve at a higher quantile), requests in its own queue (too many: fewer in flight).
+Figures that are missing, old or impossible correct nothing, and the last known capacity holds.
+
+A backend with nothing in flight always takes a request: whatever the figures claim, nobody waits
+for an idle engine.
+"""
+
+from alise_core.policy import AdmissionPolicy
+from alise_gateway.domain.engine_figures import EngineFigures
+from alise_gateway.domain.kv_ledger import KvLedger, Quantiles
+
+_CORRECTION_BOUNDS = (0.25, 2.0)
+"""Prefix sharing makes real use smaller than expected, other clients of the engine larger."""
+_CORRECTION_MEMORY = 0.8
+"""Share of the old correction that one scrape leaves."""
+_SCALE_BOUNDS = (0.25, 4.0)
+_SCALE_MEMORY = 0.985
+"""The last 64 answers or so decide what lengths together are of what was predicted."""
+_SCALE_PRIOR_TOKENS = 2_000.0
+"""Some answers that are taken to have been just as predicted, before there were any."""
+_LEAST_HELD_SHARE = 0.05
+"""Below this share of the capacity a ratio of two small numbers says nothing."""
+_LEAST_RUNNING = 0.9
+"""Part of what is in flight that has to run; a few are always on their way to the engine or
+back."""
+_QUANTILE_STEP = 0.1
+_CALM_SECONDS = 60.0
+"""Without too many preemptions for this long, the quantile goes one step back."""
+_COUNT_HALF_LIFE_SECONDS = 20.0
+"""Of preemptions and ends that are compared: preemptions come in bursts."""
+_SETTLE_SECONDS = 2.0
+"""A queue inside the engine has to be seen over this time: arrivals pass through it."""
+
+
+class Admission:
+    """Of one backend; see the module.
+
+    Args:
+        policy: Quantiles and allowances.
+
+    Attributes:
+        ledger: What is in flight.
+        learned_limit: Requests in flight beyond which the engine has been seen to queue them;
+            ``None`` while it takes whatever it is given. Not obeyed while ``is_blind``: nothing
+            could raise it again.
+        correction: Real KV use as a multiple of the expected.
+        capacity_tokens: KV memory of the backend; ``None`` until it is known.
+        figures: The latest scrape.
+    """
+
+    def __init__(self, policy: AdmissionPolicy) -> None:
+        self._policy = policy
+        self.ledger = KvLedger(usual_quantile=policy.quantile)
+        self._predicted_tokens = self._real_tokens = _SCALE_PRIOR_TOKENS
+        self.learned_limit: float | None = None
+        self.correction = 1.0
+        self.capacity_tokens: int | None = None
+        self.figures: EngineFigures | None = None
+        self._preempted = self._ended = 0.0
+        self._quantile_since = 0.0
+        self._crowded_since: float | None = None
+
+    def is_blind(self, now: float) -> bool:
+        """No figures of the engine are at hand that are recent enough to go by."""
+        figures = self.figures
+        return figures is None or now - figures.at > self._policy.stale_seconds
+
+    def headroom(
+        self,
+        prompt_tokens: float,
+        length: Quantiles | None,
+        max_in_flight: int,
+        now: float,
+    ) -> float | None:
+        """Part of the KV memory that stays free at the worst moment with one more request.
+
+        Args:
+            prompt_tokens: Of the request.
+            length: Of its answer; ``None`` for one without output.
+            max_in_flight: As configured.
+            now: Monotonic seconds.
+
+        Returns: 0 to 1, or ``None`` where the request has to wait. Where the capacity is not known,
+            the free part of the allowed requests in flight.
+        """
+        in_flight = len(self.ledger)
+        # What was learned of the engine's queue holds for as long as the queue can be seen.
+        limit = max_in_flight if self.is_blind(now) else self.limit(max_in_flight)
+        if in_flight >= limit:
+            return None if in_flight else 0.0
+        room = min(1.0 - in_flight / limit, self._free_memory(prompt_tokens, length, now))
+        if room < 0:
+            return None if in_flight else 0.0
+        return room
+
+    def limit(self, max_in_flight: int) -> float:
+        """Requests in flight that are allowed now."""
+        learned = self.learned_limit
+        return max_in_flight if learned is None else min(learned, max_in_flight)
+
+    def _free_memory(self, prompt_tokens: float, length: Quantiles | None, now: float) -> float:
+        """Part of the KV memory that stays free; negative where the request does not fit.
+
+        Requests that end at different times need less than all of them together: where all
+        together would not fit but the worst moment does, nothing is left to spare.
+        """
+        capacity = self.capacity_tokens
+        if capacity is None:
+            return 1.0
+        if capacity <= 0:
+            return -1.0
+        expected = self.ledger.expected(length)
+        together = self.correction * (self.ledger.total + prompt_tokens + expected)
+        if together <= capacity:
+            return 1.0 - together / capacity
+        peak = self.correction * self.ledger.peak_with(prompt_tokens, expected, now)
+        return min(0.0, 1.0 - peak / capacity)
+
+    def finished(self, number: int, output_tokens: int | None, now: float) -> None:
+        """A request has left the backend.
+
+        Memory is a sum over requests: whether each length was predicted well matters less than
+        whether all of them together were.
+
+        Args:
+            number: It; raises KeyError where it was not there.
+            output_tokens: Of its answer; ``None`` where that is not known or not complete.
+            now: Monotonic seconds.
+        """
+        predicted = self.ledger.remove(number, now)
+        if output_tokens is None or predicted <= 0 or output_tokens < 0:
+            return
+        low, high = _SCALE_BOUNDS
+        # One answer alone cannot move the sums by more than a long one does.
+        real = min(float(output_tokens), high * max(predicted, _SCALE_PRIOR_TOKENS))
+        self._predicted_tokens = _SCALE_MEMORY * self._predicted_tokens + predicted
+        self._real_tokens = _SCALE_MEMORY * self._real_tokens + real
+        self.ledger.scale = min(max(self._real_tokens / self._predicted_tokens, low), high)
+
+    def observe(self, figures: EngineFigures, now: float) -> None:
+        """Correct by one scrape; every figure that is missing corrects nothing."""
+        before, self.figures = self.figures, figures
+        if figures.capacity_tokens is not None:
+            self.capacity_tokens = figures.capacity_tokens
+        self._correct_use(figures, now)
+        self._judge_preemptions(before, figures, now)
+        self._judge_queue(figures, now)
+
+    def _correct_use(self, figures: EngineFigures, now: float) -> None:
+        capacity, usage = self.capacity_tokens, figures.usage_ratio
+        if capacity is None or capacity <= 0 or usage is None or figures.waiting is None:
+            return
+        if figures.waiting > 0:
+            return  # what waits in the engine is expected to hold memory and holds none
+        if figures.running is not None and figures.running < _LEAST_RUNNING * len(self.ledger):
+            return  # so does what is still on its way there
+        held = self.ledger.held(now)
+        if held < _LEAST_HELD_SHARE * capacity:
+            return
+        low, high = _CORRECTION_BOUNDS
+        seen = min(max(usage * capacity / held, low), high)
+        self.correction = _CORRECTION_MEMORY * self.correction + (1 - _CORRECTION_MEMORY) * seen
+
+    def _judge_preemptions(
+        self, before: EngineFigures | None, figures: EngineFigures, now: float
+    ) -> None:
+        if before is None or before.preemptions is None or figures.preemptions is None:
+            return
+        fade = 0.5 ** (max(0.0, figures.at - before.at) / _COUNT_HALF_LIFE_SECONDS)
+        # Counters that went back belong to an engine that has started anew.
+        preempted = max(0.0, figures.preemptions - before.preemptions)
+        ended = max(0.0, (figures.finished or 0.0) - (before.finished or 0.0))
+        self._preempted = fade * self._preempted + preempted
+        self._ended = fade * self._ended + ended
+        policy, ledger = self._policy, self.ledger
+        since = now - self._quantile_since
+        if self._preempted > policy.preemption_ratio * max(1.0, self._ended):
+            if since >= _COUNT_HALF_LIFE_SECONDS:
+                ledger.quantile = min(policy.high_quantile, ledger.quantile + _QUANTILE_STEP)
+                self._quantile_since = now
+        elif since > _CALM_SECONDS and ledger.quantile > policy.quantile:
+            ledger.quantile = max(policy.quantile, ledger.quantile - _QUANTILE_STEP)
+            self._quantile_since = now
+
+    def _judge_queue(self, figures: EngineFigures, now: float) -> None:
+        """The engine queues beyond the run-ahead: it cannot run as many as it was given."""
+        waiting, running = figures.waiting, figures.running
+        if waiting is None or running is None:
+            return
+        if waiting <= self._policy.run_ahead:
+            self._crowded_since = None
+            if self.learned_limit is not None and len(self.ledger) >= self.learned_limit - 1:
+                # Everything that it was given is running: it may be able to run more.
+                self.learned_limit += 1
+            return
+        if self._crowded_since is None:
+            self._crowded_since = now
+        elif now - self._crowded_since >= _SETTLE_SECONDS:
+            seen = max(1.0, running + self._policy.run_ahead)
+            self.learned_limit = min(self.learned_limit or seen, seen)

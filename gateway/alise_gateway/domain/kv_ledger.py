@@ -1,0 +1,247 @@
+"""How much KV memory the requests in flight on one backend hold, and will at their worst moment.
+
+Every request in flight gains one token a step, so the moments at which they end, counted in
+steps, do not depend on how fast steps are: with requests sorted by where they end, latest first,
+the memory when request i ends is ``sum over j <= i of (prompt_j - start_j)`` plus ``i * end_i``.
+The largest of these is the *future peak*; it changes only when a request comes or goes or outlasts
+what was predicted of it. Pure: time comes in with each call.
+
+Source: Past-Future scheduler, arXiv 2507.10150; the same sum in LightLLM and in the artifact of
+VTC. Predicted lengths in place of ``max_tokens`` are ours.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+from alise_core.prediction import LengthDistribution
+
+_SHORTEST_STEP_SECONDS = 1e-4
+_HORIZON_STEPS = 100.0
+"""How far ahead memory is looked after, in output tokens of each request. What is predicted for
+later is a sum of tails, and wrong by more than the engine's way out, a preemption, costs."""
+
+
+class Quantiles(Protocol):
+    """What is read of a predicted length."""
+
+    def quantile(self, probability: float) -> float:
+        """Tokens that are not exceeded with this probability."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One request in flight; ``start`` and ``end`` count steps of the backend."""
+
+    number: int
+    prompt_tokens: float
+    length: LengthDistribution | None
+    start: float
+    end: float
+    predicted_tokens: float
+    """At the usual quantile, before it is scaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moments:
+    """Memory at every end, for any request that might be added; see ``peak_with``.
+
+    Attributes:
+        bases: Sum of ``prompt - start`` of the first i requests.
+        held: Memory at each end.
+        peak: The most of it; 0 for no requests.
+        after: The most memory, and one token more for each step to it, at the ends of the others.
+    """
+
+    bases: list[float]
+    held: list[float]
+    peak: float
+    after: list[float]
+
+
+def _moments(latest_first: list[_Entry]) -> _Moments:
+    bases, held, raised = [0.0], [], []
+    base = 0.0
+    for count, entry in enumerate(latest_first, 1):
+        base += entry.prompt_tokens - entry.start
+        memory = base + count * entry.end
+        bases.append(base)
+        held.append(memory)
+        raised.append(memory + entry.end)
+    after = [-inf] * (len(raised) + 1)
+    most = -inf
+    for position in range(len(raised) - 1, -1, -1):
+        most = max(most, raised[position])
+        after[position] = most
+    return _Moments(bases, held, max(held, default=0.0), after)
+
+
+class KvLedger:
+    """See the module.
+
+    Args:
+        now: Monotonic seconds.
+        step_seconds: Time per output token, until ``set_pace`` knows better.
+        usual_quantile: The one that ``quantile`` is at first.
+
+    Attributes:
+        quantile: Of the predicted length at which a request is expected to end.
+        scale: What real lengths are as a multiple of those at the usual quantile.
+    """
+
+    def __init__(
+        self, now: float = 0.0, step_seconds: float = 0.02, usual_quantile: float = 0.5
+    ) -> None:
+        self.quantile = usual_quantile
+        self.scale = 1.0
+        self._usual_quantile = usual_quantile
+        self._entries: dict[int, _Entry] = {}
+        # Negated, because ``bisect`` wants ascending keys and the latest to end comes first.
+        self._ends: list[float] = []
+        self._sorted: list[_Entry] = []
+        self._base = 0.0
+        self._total = 0.0
+        self._steps = 0.0
+        self._at = now
+        self._step_seconds = step_seconds
+        self._moments: _Moments | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def set_pace(self, step_seconds: float, now: float) -> None:
+        """From now on a token takes this long."""
+        self._advance(now)
+        self._step_seconds = max(_SHORTEST_STEP_SECONDS, step_seconds)
+
+    def add(
+        self, number: int, prompt_tokens: float, length: LengthDistribution | None, now: float
+    ) -> None:
+        """A request is on its way to the backend.
+
+        Args:
+            number: Unique among those in flight.
+            prompt_tokens: Estimate.
+            length: Of its answer; ``None`` for one without output.
+            now: Monotonic seconds.
+        """
+        self._advance(now)
+        expected = self.expected(length)
+        predicted = 0.0 if length is None else length.quantile(self._usual_quantile)
+        end = self._steps + expected
+        entry = _Entry(number, prompt_tokens, length, self._steps, end, predicted)
+        self._entries[number] = entry
+        self._base += prompt_tokens - entry.start
+        self._total += prompt_tokens + expected
+        self._insert(entry)
+
+    def expected(self, length: Quantiles | None) -> float:
+        """Output tokens for which memory is reserved."""
+        return 0.0 if length is None else self.scale * length.quantile(self.quantile)
+
+    def remove(self, number: int, now: float) -> float:
+        """A request has left the backend; raises KeyError where it was not there.
+
+        Returns: What was predicted of it at the usual quantile, before it was scaled.
+        """
+        self._advance(now)
+        entry = self._entries.pop(number)
+        self._base -= entry.prompt_tokens - entry.start
+        self._total -= entry.prompt_tokens + entry.end - entry.start
+        self._take_out(entry)
+        if not self._entries:
+            self._base = self._total = 0.0  # rounding must not outlive an idle moment
+        return entry.predicted_tokens
+
+    @property
+    def total(self) -> float:
+        """KV tokens of all requests at their own ends: at least the future peak."""
+        return self._total
+
+    def held(self, now: float) -> float:
+        """Estimate of the KV tokens in use now."""
+        self._advance(now)
+        return self._base + len(self._entries) * self._steps
+
+    def peak(self, now: float) -> float:
+        """KV tokens in use at the worst moment to come, if nothing more is sent."""
+        self._advance(now)
+        self._outlast()
+        return max(0.0, self._known().peak)
+
+    def peak_with(self, prompt_tokens: float, output_tokens: float, now: float) -> float:
+        """KV tokens at the worst of the next moments with one more request.
+
+        Looks ``_HORIZON_STEPS`` ahead: at every end within that time, and at its own end.
+
+        Args:
+            prompt_tokens: Of the request.
+            output_tokens: That it is expected to produce.
+            now: Monotonic seconds.
+        """
+        self._advance(now)
+        self._outlast()
+        known = self._known()
+        base, end = prompt_tokens - self._steps, self._steps + output_tokens
+        horizon = self._steps + _HORIZON_STEPS
+        later = bisect_left(self._ends, -horizon)
+        if end >= horizon:
+            # It is there at every moment, like those that end later.
+            at_horizon = known.bases[later] + base + (later + 1) * horizon
+            return max(at_horizon, known.after[later] + base)
+        # Those that end later are not touched by it before its own end; those that end earlier
+        # have one more beside them.
+        position = bisect_left(self._ends, -end)
+        at_horizon = known.bases[later] + later * horizon
+        own = known.bases[position] + base + (position + 1) * end
+        between = max(known.held[later:position], default=0.0)
+        return max(at_horizon, between, own, known.after[position] + base)
+
+    def check(self) -> None:
+        """Raise AssertionError unless the structures agree; for tests."""
+        if [-end for end in self._ends] != [entry.end for entry in self._sorted]:
+            raise AssertionError("the sorted ends are those of the entries")
+        if self._ends != sorted(self._ends):
+            raise AssertionError("the ends are sorted")
+        if {entry.number for entry in self._sorted} != self._entries.keys():
+            raise AssertionError("every entry is sorted in")
+
+    def _advance(self, now: float) -> None:
+        if now > self._at:
+            self._steps += (now - self._at) / self._step_seconds
+            self._at = now
+
+    def _outlast(self) -> None:
+        """Predict anew whoever has gone on for longer than predicted."""
+        while self._sorted and self._sorted[-1].end < self._steps:
+            entry = self._sorted.pop()
+            self._ends.pop()
+            generated = self._steps - entry.start
+            # At least an eighth more: the number of new predictions is then logarithmic.
+            rest = max(1.0, generated / 8)
+            if entry.length is not None:
+                known = entry.length.given_more_than(generated)
+                rest = max(rest, self.scale * (known.quantile(self.quantile) - generated))
+            self._total += self._steps + rest - entry.end
+            entry.end = self._steps + rest
+            self._insert(entry)
+
+    def _known(self) -> "_Moments":
+        if self._moments is None:
+            self._moments = _moments(self._sorted)
+        return self._moments
+
+    def _insert(self, entry: _Entry) -> None:
+        position = bisect_left(self._ends, -entry.end)
+        self._ends.insert(position, -entry.end)
+        self._sorted.insert(position, entry)
+        self._moments = None
+
+    def _take_out(self, entry: _Entry) -> None:
+        position = bisect_left(self._ends, -entry.end)
+        while self._sorted[position] is not entry:
+            position += 1
+        del self._ends[position], self._sorted[position]
+        self._moments = None
