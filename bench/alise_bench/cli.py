@@ -15,6 +15,14 @@ COMMANDS = {
         "alise_bench.predictor.cli:main",
         "what a prediction costs: time of either tier and of learning, memory",
     ),
+    "compare": (
+        "alise_bench.compare.cli:main",
+        "baselines and orderings on the same requests: a workload or anybody's trace",
+    ),
+    "queue": (
+        "alise_bench.queue_cost.cli:main",
+        "what the queue's decisions cost with thousands waiting; classes kept apart",
+    ),
     "calibrate": ("alise_bench.sim.calibrate:main", "fit the simulator to a real vLLM"),
     "make-sample": ("alise_bench.data.make_sample:main", "make the demo's prompts from data sets"),
 }

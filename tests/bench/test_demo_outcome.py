@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from alise_bench.demo.outcome import DemoOutcome, evaluate
-from alise_bench.demo.view import outcome_tables
+from alise_bench.demo.view import outcome_table
 from alise_bench.demo.workload import SamplePrompt
 from alise_bench.load.result import ErrorKind, LoadRun, RequestResult
 
@@ -61,10 +61,15 @@ def test_times_follow_their_definitions() -> None:
 
 def test_the_tables_show_endings_and_queue() -> None:
     console = Console(file=io.StringIO(), width=120)
-    for table in outcome_tables(evaluated(result(0, 11), result(1, None, ErrorKind.RESET))):
-        console.print(table)
+    fcfs, ours = (
+        evaluated(result(0, 11), result(1, None, ErrorKind.RESET)),
+        evaluated(result(0, 11)),
+    )
+    console.print(outcome_table(fcfs, ours, "boost"))
     file = console.file
     assert isinstance(file, io.StringIO)
     text = file.getvalue()
     assert "outcome: reset" in text
     assert "most requests waiting" in text
+    assert "default (boost)" in text
+    assert "1.00" in text

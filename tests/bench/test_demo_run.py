@@ -21,14 +21,16 @@ from alise_core.errors import ConfigError
 def test_the_demo_serves_every_request_with_its_recorded_length(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    before = tree_pids(os.getpid())
     assert main(["--seconds", "2", "--rate", "4", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["is_right"]
-    assert figures["outcomes"] == {"completed": 8}
+    assert figures["fcfs"]["outcomes"] == figures["default"]["outcomes"] == {"completed": 8}
+    assert figures["fcfs"]["output_tokens"] == figures["default"]["output_tokens"]
     assert figures["lengths"]["answers"] == 8
     assert sum(figures["lengths"]["sources"].values()) == 8
     assert figures["lengths"]["inside"] is not None
-    assert tree_pids(os.getpid()) == [os.getpid()]
+    assert tree_pids(os.getpid()) == before
 
 
 @pytest.mark.slow

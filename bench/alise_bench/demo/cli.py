@@ -1,4 +1,8 @@
-"""``alise demo``: start two engines and the gateway, send a bursty load, show what came of it."""
+"""``alise demo``: a bursty load on two engines, through two gateways, side by side.
+
+First a gateway that serves who came first, then one as it ships: the same requests at the same
+times, on the same engines.
+"""
 
 import argparse
 import asyncio
@@ -18,8 +22,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from alise_bench.demo.lengths import LengthOutcome, judge_lengths, read_requests
 from alise_bench.demo.outcome import DemoOutcome, evaluate
-from alise_bench.demo.servers import Stack, VllmPlace, parse_vllm, running_stack
-from alise_bench.demo.view import length_table, outcome_tables
+from alise_bench.demo.servers import (
+    Engines,
+    Stack,
+    VllmPlace,
+    parse_vllm,
+    running_engines,
+    running_stack,
+)
+from alise_bench.demo.view import length_table, outcome_table
 from alise_bench.demo.workload import (
     Limits,
     SamplePrompt,
@@ -33,7 +44,9 @@ from alise_bench.load.request import LoadRequest, post
 from alise_bench.load.result import RequestResult
 from alise_bench.processes import ChildFailed, interrupted_by_signals
 from alise_core.errors import ConfigError
+from alise_core.policy import OrderingName, SchedulingPolicy
 
+_ORDERINGS = (OrderingName.FCFS, SchedulingPolicy().ordering.name)
 _CV = 2.5
 """Burstiness: well above Poisson's 1, in the range that production traces show."""
 _SAMPLE_SECONDS = 0.25
@@ -60,7 +73,7 @@ class Scale:
 
 
 # 16 sequences at about 12 ms a step and 278 tokens an answer: two engines serve 9 a second.
-_SIM = Scale(rate=7.0, in_flight=16, limits=Limits(), exact=False)
+_SIM = Scale(rate=9.0, in_flight=16, limits=Limits(), exact=False)
 # Two tiny models on two CPUs, shared with gateway and load: 8 sequences at about 6 ms a step.
 _VLLM = Scale(rate=5.0, in_flight=8, limits=Limits(output_tokens=256), exact=True)
 
@@ -99,9 +112,9 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="alise demo",
-        description="Two engines, the gateway, and a bursty load of real prompts with their real "
-        "answer lengths; prints latencies, throughput, outcomes and how well lengths were "
-        "predicted.",
+        description="Two engines and a bursty load of real prompts with their real answer lengths, "
+        "through a gateway that serves who came first and through one as it ships; prints "
+        "latencies, throughput and outcomes side by side, and how well lengths were predicted.",
     )
     parser.add_argument(
         "--vllm",
@@ -109,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         help="real vLLM instead of the simulator: the line that tools/vllm_env.py prints",
     )
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
-    parser.add_argument("--seconds", type=float, default=24.0, help="how long requests arrive")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long requests arrive")
     parser.add_argument("--rate", type=float, help="requests per second, on average")
     parser.add_argument("--seed", type=int, default=1, help="of arrivals and the choice of prompts")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
@@ -125,14 +138,43 @@ def _run(
     offsets = bursty_arrivals(count, options.seconds, _CV, options.seed)
     kind = "simulated" if vllm is None else "vLLM"
     with ExitStack() as servers:
-        with console.status(f"starting two {kind} engines and the gateway"):
-            stack = servers.enter_context(running_stack(folder, vllm, scale.in_flight))
-        outcome = uvloop.run(_load(stack, rows, offsets, scale, console))
-        stack.check_alive()
-        _show(outcome, _lengths(stack, len(rows)), as_json=options.json)
-        if options.keep:
-            _keep(stack, console)
-    return outcome.is_right
+        with console.status(f"starting two {kind} engines"):
+            engines = servers.enter_context(running_engines(folder, vllm, scale.in_flight))
+        first = _serve(engines, _ORDERINGS[0], rows, offsets, (scale, folder, console))
+        with running_stack(folder, engines, _ORDERINGS[1]) as stack:
+            second = _measure(stack, _ORDERINGS[1], rows, offsets, (scale, console))
+            _show(first, second, _lengths(stack, len(rows)), as_json=options.json)
+            if options.keep:
+                _keep(stack, console)
+    return first.is_right and second.is_right
+
+
+def _serve(
+    engines: Engines,
+    ordering: str,
+    rows: list[SamplePrompt],
+    offsets: list[float],
+    around: tuple[Scale, Path, Console],
+) -> DemoOutcome:
+    """The load through a gateway of its own."""
+    scale, folder, console = around
+    with running_stack(folder, engines, ordering) as stack:
+        return _measure(stack, ordering, rows, offsets, (scale, console))
+
+
+def _measure(
+    stack: Stack,
+    ordering: str,
+    rows: list[SamplePrompt],
+    offsets: list[float],
+    around: tuple[Scale, Console],
+) -> DemoOutcome:
+    """The load through a gateway that runs."""
+    scale, console = around
+    console.print(f"{len(rows)} requests, ordering {ordering}", highlight=False)
+    outcome = uvloop.run(_load(stack, rows, offsets, scale, console))
+    stack.check_alive()
+    return outcome
 
 
 async def _load(
@@ -201,24 +243,33 @@ def _lengths(stack: Stack, requests: int) -> LengthOutcome | None:
     return judge_lengths(found, stack.metrics())
 
 
-def _show(outcome: DemoOutcome, lengths: LengthOutcome | None, *, as_json: bool) -> None:
+def _show(
+    first: DemoOutcome, second: DemoOutcome, lengths: LengthOutcome | None, *, as_json: bool
+) -> None:
     if as_json:
         values = {
-            **asdict(outcome),
+            "fcfs": _values(first),
+            "default": {**_values(second), "ordering": str(_ORDERINGS[1])},
             "lengths": None if lengths is None else asdict(lengths),
-            "tokens_per_second": outcome.tokens_per_second,
-            "is_right": outcome.is_right,
+            "is_right": first.is_right and second.is_right,
         }
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
         return
     console = Console()
-    for table in outcome_tables(outcome):
-        console.print(table)
+    console.print(outcome_table(first, second, _ORDERINGS[1]))
     if lengths is None:
         console.print("The gateway predicted no lengths.")
         return
     console.print(length_table(lengths))
     console.print(lengths.note, markup=False, highlight=False)
+
+
+def _values(outcome: DemoOutcome) -> dict[str, object]:
+    return {
+        **asdict(outcome),
+        "tokens_per_second": outcome.tokens_per_second,
+        "is_right": outcome.is_right,
+    }
 
 
 def _keep(stack: Stack, console: Console) -> None:

@@ -23,6 +23,8 @@ class DemoOutcome:
         ttft_ms: Time to first token.
         ttlt_ms: Time to last token.
         tpot_ms: Time per output token after the first.
+        short_ttft_ms: Time to first token of the requests with the shorter half of the answers.
+        long_ttlt_ms: Time to last token of those with the longest tenth of the answers.
         most_waiting: Requests in the gateway's queue, highest of the samples taken; ``None``
             when the gateway's metrics could not be read.
     """
@@ -35,6 +37,8 @@ class DemoOutcome:
     ttft_ms: Summary | None
     ttlt_ms: Summary | None
     tpot_ms: Summary | None
+    short_ttft_ms: Summary | None
+    long_ttlt_ms: Summary | None
     most_waiting: int | None
 
     @property
@@ -57,6 +61,8 @@ def evaluate(run: LoadRun, rows: Sequence[SamplePrompt], most_waiting: int | Non
         most_waiting: See :class:`DemoOutcome`.
     """
     good = run.completed()
+    lengths = sorted(row.output_tokens for row in rows)
+    middle, long = lengths[(len(lengths) - 1) // 2], lengths[int(0.9 * (len(lengths) - 1))]
     wrong = [item for item in good if item.tokens != rows[item.number].output_tokens]
     return DemoOutcome(
         requests=len(rows),
@@ -67,6 +73,12 @@ def evaluate(run: LoadRun, rows: Sequence[SamplePrompt], most_waiting: int | Non
         ttft_ms=summarize(item.ttfb * _MS for item in good),
         ttlt_ms=summarize(item.total * _MS for item in good),
         tpot_ms=summarize(value for item in good if (value := _tpot_ms(item)) is not None),
+        short_ttft_ms=summarize(
+            item.ttfb * _MS for item in good if rows[item.number].output_tokens <= middle
+        ),
+        long_ttlt_ms=summarize(
+            item.total * _MS for item in good if rows[item.number].output_tokens >= long
+        ),
         most_waiting=most_waiting,
     )
 

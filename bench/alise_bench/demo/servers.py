@@ -1,9 +1,12 @@
-"""The demo's processes: two engines and the gateway, on loopback ports nobody else has."""
+"""The demo's processes: two engines, and one gateway after the other in front of them.
+
+All on loopback ports that nobody else has.
+"""
 
 import http.client
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +40,21 @@ class VllmPlace(msgspec.Struct, frozen=True):
 
     vllm: str
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What gateways are put in front of.
+
+    Attributes:
+        urls: Base URLs.
+        children: The processes.
+        in_flight: Requests that each runs at a time.
+    """
+
+    urls: tuple[str, ...]
+    children: tuple[Child, ...]
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +116,13 @@ def parse_vllm(text: str) -> VllmPlace:
 
 
 @contextmanager
-def running_stack(folder: Path, vllm: VllmPlace | None, in_flight: int) -> Iterator[Stack]:
-    """Start everything, wait until a request can be served, end everything.
+def running_engines(folder: Path, vllm: VllmPlace | None, in_flight: int) -> Iterator[Engines]:
+    """Start the engines, wait until they answer, end them.
 
     Args:
         folder: For logs.
         vllm: Real engines instead of the simulator.
-        in_flight: Requests that one engine runs, and that the gateway gives it, at a time.
+        in_flight: Requests that one engine runs at a time.
 
     Raises:
         ChildFailed: A process ended or did not become ready.
@@ -122,14 +140,31 @@ def running_stack(folder: Path, vllm: VllmPlace | None, in_flight: int) -> Itera
         # Both start at the same time: a real engine takes most of a minute.
         for number, engine in enumerate(engines):
             urls[number] = _await_sim(engine) if vllm is None else _await_vllm(engine, urls[number])
-        gateway_port = free_port()
-        command = _gateway_command(gateway_port, urls, in_flight)
-        gateway = stack.enter_context(running("gateway", command, folder))
-        address = Address("127.0.0.1", gateway_port)
+        yield Engines(tuple(urls), tuple(engines), in_flight)
+
+
+@contextmanager
+def running_stack(folder: Path, engines: Engines, ordering: str) -> Iterator[Stack]:
+    """Put a gateway in front of the engines, wait until a request can be served, end it.
+
+    Args:
+        folder: For its log and its configuration.
+        engines: Running.
+        ordering: Which waiting request is next.
+
+    Raises:
+        ChildFailed: It ended or did not become ready.
+    """
+    port = free_port()
+    config = folder / f"gateway-{ordering}.yaml"
+    config.write_text(f"scheduling: {{ordering: {ordering}}}\n", encoding="utf-8")
+    command = _gateway_command(port, engines, config)
+    with running(f"gateway-{ordering}", command, folder) as gateway:
+        address = Address("127.0.0.1", port)
         wait_until(
             lambda: answers(address.host, address.port, "/readyz"), gateway, _GATEWAY_SECONDS
         )
-        yield Stack(address, tuple(urls), MODEL, (*engines, gateway))
+        yield Stack(address, engines.urls, MODEL, (*engines.children, gateway))
 
 
 def _sim_command(in_flight: int) -> list[str]:
@@ -177,7 +212,8 @@ def _await_vllm(engine: Child, url: str) -> str:
     return url
 
 
-def _gateway_command(port: int, engines: Sequence[str], in_flight: int) -> list[str]:
-    backends = [word for url in engines for word in ("--backend", url)]
+def _gateway_command(port: int, engines: Engines, config: Path) -> list[str]:
+    backends = [word for url in engines.urls for word in ("--backend", url)]
     listen = ("--host", "127.0.0.1", "--port", str(port), "--insecure-no-auth")
-    return alise_command("gateway", *listen, *backends, "--max-in-flight", str(in_flight))
+    limit = ("--max-in-flight", str(engines.in_flight))
+    return alise_command("gateway", "--config", str(config), *listen, *backends, *limit)

@@ -7,24 +7,31 @@ from alise_bench.demo.outcome import DemoOutcome
 from alise_bench.load.distribution import Summary
 
 
-def outcome_tables(outcome: DemoOutcome) -> list[Table]:
-    """Latencies, then totals."""
-    latencies = Table(title="latency, ms", title_justify="left")
-    latencies.add_column("")
-    for heading in ("p50", "p90", "p99", "mean", "max"):
-        latencies.add_column(heading, justify="right")
-    for name, summary in (
-        ("TTFT  time to first token", outcome.ttft_ms),
-        ("TTLT  time to last token", outcome.ttlt_ms),
-        ("TPOT  time per output token", outcome.tpot_ms),
+def outcome_table(fcfs: DemoOutcome, ours: DemoOutcome, ordering: str) -> Table:
+    """The same trace twice, side by side.
+
+    Args:
+        fcfs: Of the gateway that serves who came first.
+        ours: Of the gateway as it ships.
+        ordering: Which that is.
+    """
+    table = Table(title="the same requests at the same times", title_justify="left")
+    table.add_column("latency in ms")
+    for heading in ("fcfs", f"default ({ordering})", "ratio"):
+        table.add_column(heading, justify="right")
+    for name, one, other in (
+        ("TTFT  time to first token", fcfs.ttft_ms, ours.ttft_ms),
+        ("TTFT  of the shorter half", fcfs.short_ttft_ms, ours.short_ttft_ms),
+        ("TTLT  time to last token", fcfs.ttlt_ms, ours.ttlt_ms),
+        ("TTLT  of the longest tenth", fcfs.long_ttlt_ms, ours.long_ttlt_ms),
+        ("TPOT  time per output token", fcfs.tpot_ms, ours.tpot_ms),
     ):
-        latencies.add_row(name, *_cells(summary))
-    totals = Table(title="totals", title_justify="left", show_header=False)
-    totals.add_column("")
-    totals.add_column("", justify="right")
-    for label, value in _totals(outcome):
-        totals.add_row(label, value)
-    return [latencies, totals]
+        for figure in ("mean", "p50", "p95"):
+            table.add_row(f"{name}, {figure}", *_pair(one, other, figure))
+    table.add_section()
+    for label, values in _totals(fcfs, ours):
+        table.add_row(label, *values, "")
+    return table
 
 
 def length_table(lengths: LengthOutcome) -> Table:
@@ -50,22 +57,32 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}".replace("%", " %")
 
 
-def _totals(outcome: DemoOutcome) -> list[tuple[str, str]]:
-    rows = [("requests", f"{outcome.requests:,}")]
-    rows += [(f"outcome: {name}", f"{count:,}") for name, count in outcome.outcomes.items()]
+def _totals(fcfs: DemoOutcome, ours: DemoOutcome) -> list[tuple[str, tuple[str, str]]]:
+    both = (fcfs, ours)
+    endings = dict.fromkeys([*fcfs.outcomes, *ours.outcomes])
+    rows = [("requests", [f"{one.requests:,}" for one in both])]
     rows += [
-        ("answers of another length than recorded", f"{outcome.wrong_lengths:,}"),
-        ("output tokens", f"{outcome.output_tokens:,}"),
-        ("output tokens/s", f"{outcome.tokens_per_second:,.0f}"),
-        ("seconds", f"{outcome.wall_seconds:.1f}"),
+        (f"outcome: {name}", [f"{one.outcomes.get(name, 0):,}" for one in both]) for name in endings
     ]
-    if outcome.most_waiting is not None:
-        rows.append(("most requests waiting in the gateway", f"{outcome.most_waiting:,}"))
-    return rows
+    rows += [
+        ("answers of another length than recorded", [f"{one.wrong_lengths:,}" for one in both]),
+        ("output tokens/s", [f"{one.tokens_per_second:,.0f}" for one in both]),
+        ("seconds", [f"{one.wall_seconds:.1f}" for one in both]),
+        (
+            "most requests waiting in the gateway",
+            ["-" if one.most_waiting is None else f"{one.most_waiting:,}" for one in both],
+        ),
+    ]
+    return [(label, (values[0], values[1])) for label, values in rows]
 
 
-def _cells(summary: Summary | None) -> list[str]:
-    if summary is None:
-        return ["-"] * 5
-    values = (summary.p50, summary.p90, summary.p99, summary.mean, summary.maximum)
-    return [f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in values]  # noqa: PLR2004
+def _pair(one: Summary | None, other: Summary | None, figure: str) -> tuple[str, str, str]:
+    if one is None or other is None:
+        return ("-", "-", "-")
+    first, second = float(getattr(one, figure)), float(getattr(other, figure))
+    ratio = f"{second / first:.2f}" if first > 0 else "-"
+    return (_milliseconds(first), _milliseconds(second), ratio)
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004

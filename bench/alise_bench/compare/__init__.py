@@ -1,0 +1,1 @@
+"""``alise bench compare``: baselines and orderings on one and the same trace."""

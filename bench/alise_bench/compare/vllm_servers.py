@@ -1,0 +1,231 @@
+"""The processes behind a row of real engines: vLLM servers that replay lengths, and a gateway."""
+
+import http.client
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import alise_core
+import alise_vllm
+from alise_bench.compare.rows import Row
+from alise_bench.demo.servers import VllmPlace
+from alise_bench.load.request import Address
+from alise_bench.processes import (
+    Child,
+    ChildFailed,
+    alise_command,
+    answers,
+    free_port,
+    running,
+    wait_until,
+)
+from alise_core.policy import SchedulingPolicy
+from alise_core.wire.engine_metrics import PREEMPTIONS
+
+MODEL = "alise-compare"
+CONTEXT_TOKENS = 4_096
+MAX_NUM_SEQS = 8
+"""Requests that an engine runs at a time, and that the gateway gives it: more would not be much
+faster on a CPU each, and a queue exists at some requests a second."""
+OPTIONS = (
+    "--enforce-eager",
+    "--distributed-executor-backend=uni",
+    "--no-enable-prefix-caching",
+    f"--max-model-len={CONTEXT_TOKENS}",
+    f"--max-num-seqs={MAX_NUM_SEQS}",
+)
+"""Nothing compiled and one process: two engines share two CPUs with gateway and load. Without a
+prefix cache no row finds what an earlier one has left."""
+
+_VLLM_SECONDS = 300.0
+_GATEWAY_SECONDS = 30.0
+_HTTP_SECONDS = 10.0
+_PATIENT_HEALTH = {"probe_timeout_seconds": 20, "unhealthy_after_failures": 10}
+"""A server that shares its CPU with all others answers late and is not ill."""
+_LONGEST_TTL_SECONDS = 86_400.0
+"""The most that the gateway's settings take."""
+_VALUE = re.compile(rf"^{PREEMPTIONS}(?:\{{[^}}]*\}})? (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running vLLM.
+
+    Attributes:
+        child: Its process.
+        address: Where it listens.
+    """
+
+    child: Child
+    address: Address
+
+    def preemptions(self) -> int:
+        """Requests whose memory it took away, since its start."""
+        text = _ask(self.address, "GET", "/metrics", None).decode("utf-8", "replace")
+        return int(sum(float(value) for value in _VALUE.findall(text)))
+
+    def tokenize(self, messages: Sequence[Any]) -> list[int]:
+        """Token ids of a chat without tools, as the server computes them."""
+        body = {"model": MODEL, "messages": messages}
+        found = json.loads(_ask(self.address, "POST", "/tokenize", json.dumps(body).encode()))
+        ids: list[int] = found["tokens"]
+        return ids
+
+
+@contextmanager
+def running_engines(
+    place: VllmPlace, count: int, lengths: Path, folder: Path
+) -> Iterator[list[Server]]:
+    """Start vLLM servers, wait until all of them answer, end them.
+
+    Args:
+        place: Where vLLM and the model are.
+        count: How many, each on a CPU of its own while there are that many.
+        lengths: The file to replay from.
+        folder: For logs and the plugin's path.
+
+    Raises:
+        ChildFailed: One ended or did not become ready.
+    """
+    plugin = plugin_path(folder)
+    with ExitStack() as stack:
+        servers = []
+        for number in range(count):
+            address = Address("127.0.0.1", free_port())
+            command = vllm_command(place, address.port, number, lengths, plugin)
+            child = stack.enter_context(running(f"vllm-{number}", command, folder))
+            servers.append(Server(child, address))
+        for server in servers:
+            _await(server.child, server.address, "/health", _VLLM_SECONDS)
+        yield servers
+
+
+@contextmanager
+def running_gateway(config: dict[str, Any], name: str, folder: Path) -> Iterator[Child]:
+    """Start a gateway with a configuration, wait until it is ready, end it.
+
+    Args:
+        config: Its settings, ``port`` among them.
+        name: For its log and its configuration file.
+        folder: Where to put both.
+
+    Raises:
+        ChildFailed: It ended or did not become ready.
+    """
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(config, indent=1), encoding="utf-8")  # JSON is YAML
+    with running(name, alise_command("gateway", "--config", str(path)), folder) as child:
+        _await(child, Address("127.0.0.1", config["port"]), "/readyz", _GATEWAY_SECONDS)
+        yield child
+
+
+def vllm_command(
+    place: VllmPlace, port: int, number: int, lengths: Path, plugin: Path
+) -> list[str]:
+    """The command line of one server.
+
+    Args:
+        place: Where vLLM and the model are.
+        port: Where to listen.
+        number: Of the server; chooses its CPU.
+        lengths: The file to replay from.
+        plugin: A folder that holds ``alise_vllm`` and what it imports.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    variables = {
+        "PYTHONPATH": str(plugin),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": str(cpus[number % len(cpus)]),
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    replay = json.dumps({"alise": {"replay_file": str(lengths)}})
+    return [
+        "env",
+        *(f"{name}={value}" for name, value in variables.items()),
+        *(place.vllm, "serve", place.model, "--served-model-name", MODEL),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *OPTIONS,
+        *("--logits-processors", "alise_vllm.replay:ReplayLengths"),
+        *("--additional-config", replay),
+    ]
+
+
+def gateway_config(
+    row: Row, port: int, engines: Iterable[Address], *, tier1: bool
+) -> dict[str, Any]:
+    """The gateway's settings for a row."""
+    policy = row.policy
+    return {
+        "host": "127.0.0.1",
+        "port": port,
+        "identity": {"allow_anonymous": True},
+        "backends": [{"url": engine.url} for engine in engines],
+        "queue": {
+            "max_in_flight_per_backend": MAX_NUM_SEQS,
+            "max_waiting": policy.max_waiting,
+        },
+        "health": _PATIENT_HEALTH,
+        "scheduling": _scheduling(policy),
+        "predictor": {"tier1": "auto" if tier1 else "off"},
+    }
+
+
+def plugin_path(folder: Path) -> Path:
+    """A folder with links to the plugin and to what it imports, and nothing else.
+
+    An installed ALISE shares its folder with packages that vLLM's environment must not see.
+    """
+    path = folder / "plugin"
+    path.mkdir(exist_ok=True)
+    for package in (alise_core, alise_vllm):
+        link = path / package.__name__
+        if not link.exists():
+            link.symlink_to(Path(package.__path__[0]).resolve(), target_is_directory=True)
+    return path
+
+
+def _scheduling(policy: SchedulingPolicy) -> dict[str, Any]:
+    ordering = policy.ordering
+    optional = {
+        "gamma": ordering.gamma,
+        "beta": ordering.beta,
+        "aging_half_life_seconds": ordering.aging_half_life_seconds,
+    }
+    return {
+        "ordering": str(ordering.name),
+        "guard_seconds": ordering.guard_seconds,
+        "guard_factor": ordering.guard_factor,
+        **{name: value for name, value in optional.items() if value is not None},
+        "classes": {
+            str(name): {
+                "ttl_seconds": min(limits.ttl_seconds, _LONGEST_TTL_SECONDS),
+                "trickle_share": limits.trickle_share,
+                **({} if limits.max_waiting is None else {"max_waiting": limits.max_waiting}),
+            }
+            for name, limits in policy.classes.items()
+        },
+    }
+
+
+def _await(child: Child, address: Address, path: str, seconds: float) -> None:
+    wait_until(lambda: answers(address.host, address.port, path), child, seconds)
+
+
+def _ask(address: Address, method: str, path: str, body: bytes | None) -> bytes:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=_HTTP_SECONDS)
+    try:
+        connection.request(method, path, body, {"content-type": "application/json"})
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException) as error:
+        raise ChildFailed(f"{address.url}{path} does not answer: {error}") from error
+    finally:
+        connection.close()
