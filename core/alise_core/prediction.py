@@ -14,11 +14,16 @@ LEVELS: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 """Probabilities at which a distribution is stored."""
 
 _P = (0.0, *LEVELS)
+_WEIGHTS = tuple(high - low for low, high in zip(_P, LEVELS, strict=False))
+"""Probability between two neighbours of ``_P``."""
+_KNOT_AT = {level: number for number, level in enumerate(LEVELS, 1)}
 _TAIL = 1.0 - LEVELS[-1]
 _TAIL_SHAPE = 2.0
 """Pareto shape beyond the last level: a request that outran everything predicted is expected to
 go on for as long again, which is the bounce that bounds the harm of wrong estimates (Scully,
 Grosof and Mitzenmacher, arXiv 2110.00633). The closed form in ``_tail_mean`` is that of shape 2."""
+_LEAST_WIDTH = 1e-9
+"""Of a stretch between knots: below it the difference quotient loses its digits."""
 _OVERRUN = 4.0
 """What has outrun the training range is expected to end within this multiple of what it has
 generated: a bound on the mean that keeps it rising with every further token."""
@@ -82,6 +87,9 @@ class LengthDistribution:
 
     def quantile(self, probability: float) -> float:
         """Tokens that are not exceeded with this probability."""
+        known = _KNOT_AT.get(probability)
+        if known is not None and self.generated <= 0:
+            return min(max(expm1(self.knots[known]), 0.0), self._most)
         wanted = (1.0 - min(max(probability, 0.0), 1.0)) * self._survival(self._start)
         return min(max(expm1(self._log_at(wanted)), self._least), self._most)
 
@@ -96,6 +104,8 @@ class LengthDistribution:
         Returns: ``(weight, tokens)``, ascending; one for each stretch between knots, at its mean,
             and one for the tail. Weights add up to 1, and their mean is ``mean()``.
         """
+        if self.generated <= 0:
+            return self._first_atoms()
         start = self._start
         alive = self._survival(start)
         least, most = log1p(self._least), log1p(self._most)
@@ -106,6 +116,22 @@ class LengthDistribution:
             before_tail += weight
         tail = _tail_mean(exp(max(start, self.knots[-1])), exp(least), exp(most))
         atoms.append(((alive - before_tail) / alive, max(tail, self._least)))
+        return tuple(atoms)
+
+    def _first_atoms(self) -> tuple[tuple[float, float], ...]:
+        """Atoms before anything is generated, which is when nearly all are asked for."""
+        knots, bottom, top = self.knots, 0.0, log1p(self._most)
+        atoms = []
+        exp_low, low = exp(knots[0]), knots[0]
+        for weight, high in zip(_WEIGHTS, knots[1:], strict=True):
+            exp_high = exp(high)
+            if high > top or low < bottom or high - low < _LEAST_WIDTH:
+                mean = _clamped_mean(low, high, bottom, top)
+            else:
+                mean = (exp_high - exp_low) / (high - low) - 1.0
+            atoms.append((weight, mean))
+            low, exp_low = high, exp_high
+        atoms.append((_TAIL, max(_tail_mean(exp_low, 1.0, exp(top)), 0.0)))
         return tuple(atoms)
 
     def exceeds(self, tokens: float) -> float:
@@ -187,7 +213,7 @@ class LengthDistribution:
 def _clamped_mean(low: float, high: float, least: float, most: float) -> float:
     """Mean of ``e^x - 1`` clamped to ``least..most``, x uniform in [low, high]; all in logs."""
     width = high - low
-    if width < 1e-9:  # noqa: PLR2004  below this the difference quotient loses its digits
+    if width < _LEAST_WIDTH:
         return expm1(min(max(low, least), most))
     start, end = min(max(low, least), most), min(max(high, least), most)
     inside = exp(end) - exp(start) - (end - start)

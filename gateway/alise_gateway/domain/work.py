@@ -47,28 +47,31 @@ NO_WORK = Work()
 
 
 def expected_work(
-    prompt_tokens: float, length: LengthDistribution | None, cost: CostModel, batch: float
+    prompt_tokens: float, length: LengthDistribution | None, model: CostModel, batch: float
 ) -> Work:
     """Work of a request.
 
     Args:
         prompt_tokens: Estimate.
         length: Of its answer; ``None`` for one without output.
-        cost: Of a backend that may serve it.
+        model: Of a backend that may serve it.
         batch: Requests in flight on such a backend.
     """
-    prefill, step = cost.prefill_seconds(prompt_tokens), cost.step_seconds(batch)
+    prefill, step = model.prefill_seconds(prompt_tokens), model.step_seconds(batch)
     atoms: Atoms = ((1.0, 0.0),) if length is None else length.atoms()
-    mean = sum(weight * tokens for weight, tokens in atoms)
-    held = [
-        (w, step * n * (prompt_tokens + (n + 1) / 2) + prefill * prompt_tokens) for w, n in atoms
-    ]
+    mean = held_mean = 0.0
+    held = []
+    for weight, tokens in atoms:
+        cost = step * tokens * (prompt_tokens + (tokens + 1) / 2) + prefill * prompt_tokens
+        mean += weight * tokens
+        held_mean += weight * cost
+        held.append((weight, cost))
     return Work(
         output_tokens=mean,
         median_tokens=0.0 if length is None else length.quantile(0.5),
         high_tokens=0.0 if length is None else length.quantile(0.9),
         service_seconds=prefill + step * mean,
-        kv_token_seconds=sum(weight * cost for weight, cost in held),
+        kv_token_seconds=held_mean,
         tail_kv_token_seconds=_worst_mean(held),
         prefill_seconds=prefill,
         step_seconds=step,
