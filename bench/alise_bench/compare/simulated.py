@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from alise_bench.compare.engine import EngineWish
 from alise_bench.compare.guesses import Guesser, Opinions
-from alise_bench.compare.rows import ROWS, Row
+from alise_bench.compare.rows import ROWS, Knowledge, Row
 from alise_bench.compare.served import ServedRequest
 from alise_bench.compare.simulation import HOP_SECONDS, Setup, simulate
 from alise_bench.sim.step_model import PROFILES, Batch, Profile
@@ -14,6 +14,8 @@ from alise_core.errors import ConfigError
 
 _SAMPLE_PER_POD = 1_000
 """A pod holds 30 to 250 requests at a time: enough for the first and last ones not to matter."""
+_SATURATED = replace(ROWS["fcfs"], name="saturated", knowledge=Knowledge.EXACT)
+"""Engines that are given what they can hold, no more and no less: what they can produce at best."""
 _STEADY = (0.25, 0.75)
 """Before, the engines fill up with requests that are all new; after, the long ones are left."""
 _INSTANT = 1e-9
@@ -58,7 +60,7 @@ class SimulatedEngine:
         step = max(1, len(trace) // wanted)
         rounds = max(1, -(-wanted // len(trace)))
         waiting = [replace(item, arrival_s=0.0) for item in trace[::step]] * rounds
-        return production_rate(self.run(ROWS["direct-rr"], waiting, seed=1))
+        return production_rate(self.run(_SATURATED, waiting, seed=1))
 
     def run(self, row: Row, trace: Sequence[TraceRow], seed: int) -> list[ServedRequest]:
         """See ``Engine``."""
