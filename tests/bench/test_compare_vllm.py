@@ -118,7 +118,7 @@ def test_a_rows_configuration_is_one_that_the_gateway_takes(name: str) -> None:
     settings = GatewaySettings.model_validate(config)
     assert settings.scheduling.ordering == row.policy.ordering.name
     assert [it.url for it in settings.backends] == [engine.url for engine in ENGINES]
-    assert settings.queue.max_in_flight_per_backend == MAX_NUM_SEQS
+    assert settings.queue.max_in_flight_per_backend == MAX_NUM_SEQS + 1
     assert settings.predictor.tier1 == "off"
     classes = settings.scheduling.classes
     assert set(classes) == set(ServiceClass)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from alise_core.errors import ConfigError
+from alise_core.policy import OrderingName, SchedulingPolicy
+from alise_core.service_class import ServiceClass
 from alise_gateway.settings import AliasTarget, GatewaySettings, IdentitySettings, load_settings
 
 
@@ -111,3 +113,40 @@ def test_a_variable_may_state_aliases(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_share_is_refused_by_its_name(target: object, where: str) -> None:
     with pytest.raises(ConfigError, match=rf"aliases\.chat.*{where.removeprefix('aliases.chat')}"):
         load_settings(None, {"aliases": {"chat": target}})
+
+
+def test_settings_become_the_policy_that_the_queue_obeys() -> None:
+    flags = {
+        "queue": {"ttl_seconds": 90, "max_waiting": 7},
+        "scheduling": {
+            "ordering": "tool-aware",
+            "classes": {"batch": {"ttl_seconds": 5, "trickle_share": 0.2, "max_waiting": 3}},
+        },
+    }
+    policy = load_settings(None, flags).policy()
+    assert policy.max_waiting == 7
+    assert policy.ordering.name is OrderingName.TOOL_AWARE
+    batch, default = policy.classes[ServiceClass.BATCH], policy.classes[ServiceClass.DEFAULT]
+    assert (batch.ttl_seconds, batch.trickle_share, batch.max_waiting) == (5, 0.2, 3)
+    assert (default.ttl_seconds, default.trickle_share, default.max_waiting) == (90, 0.0, None)
+    flex = policy.classes[ServiceClass.FLEX]
+    assert flex.ttl_seconds == 300, "what may wait keeps its longer patience"
+
+
+def test_without_settings_the_policy_is_the_default() -> None:
+    assert load_settings(None, {}).policy() == SchedulingPolicy()
+
+
+@pytest.mark.parametrize(
+    "scheduling",
+    [
+        {"ordering": "random"},
+        {"gamma": 0},
+        {"admission_quantile": 0.9, "high_admission_quantile": 0.5},
+        {"classes": {"gold": {}}},
+        {"classes": {"flex": {"trickle_share": 0.9}}},
+    ],
+)
+def test_wrong_scheduling_is_refused_by_name(scheduling: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="scheduling"):
+        load_settings(None, {"scheduling": scheduling})

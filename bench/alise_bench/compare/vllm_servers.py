@@ -30,8 +30,10 @@ from alise_core.wire.engine_metrics import PREEMPTIONS
 MODEL = "alise-compare"
 CONTEXT_TOKENS = 4_096
 MAX_NUM_SEQS = 8
-"""Requests that an engine runs at a time, and that the gateway gives it: more would not be much
-faster on a CPU each, and a queue exists at some requests a second."""
+"""Requests that an engine runs at a time: more would not be much faster on a CPU each, and a queue
+exists at some requests a second."""
+RUN_AHEAD = 1
+"""Requests that the gateway gives it beyond those: an engine never waits for the next one then."""
 OPTIONS = (
     "--enforce-eager",
     "--distributed-executor-backend=uni",
@@ -170,7 +172,7 @@ def gateway_config(
         "identity": {"allow_anonymous": True},
         "backends": [{"url": engine.url} for engine in engines],
         "queue": {
-            "max_in_flight_per_backend": MAX_NUM_SEQS,
+            "max_in_flight_per_backend": MAX_NUM_SEQS + RUN_AHEAD,
             "max_waiting": policy.max_waiting,
         },
         "health": _PATIENT_HEALTH,
