@@ -33,7 +33,8 @@ def test_what_is_over_counts_no_more_and_unknown_ones_never_did() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=60))
 def test_sums_are_those_of_the_held(steps: list[tuple[bool, int]]) -> None:
-    demand, held = Demand(), set()
+    demand = Demand()
+    held: set[int] = set()
     tickets = [ticket(number, 10 * (number + 1)) for number in range(6)]
     for holds, number in steps:
         (demand.hold if holds else demand.release)(tickets[number])
