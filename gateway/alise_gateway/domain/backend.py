@@ -70,6 +70,8 @@ class Backend:
     """Discovery no longer lists it; requests in flight may finish."""
     cost: CostModel = field(default_factory=CostModel)
     """How long work takes there."""
+    sent_at: float = float("-inf")
+    """Monotonic seconds at which it was last sent a request; written by placement."""
     prefill_until: float = 0.0
     """Monotonic seconds at which it will be done with the prompts that it was sent; written by
     placement."""

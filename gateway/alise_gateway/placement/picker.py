@@ -15,6 +15,7 @@ from alise_core.prediction import LengthDistribution
 from alise_core.units import BackendName
 from alise_gateway.domain.affinity import Affinity
 from alise_gateway.domain.backend import Backend, Placed, ProbeState
+from alise_gateway.domain.cost_model import CostModel
 from alise_gateway.domain.work import Work
 from alise_gateway.placement.affinity import AffinityIndex
 
@@ -31,8 +32,14 @@ _LARGE_POOL = 32
 (power of two choices)."""
 
 _FEW_OBSERVATIONS = 8
-"""A backend with fewer answers counts as fast as the fastest: were it judged by what is assumed of
+"""A backend with fewer answers counts as fast as the others: were it judged by what is assumed of
 any backend, others that are faster than that would keep it from ever showing its own speed."""
+_FRESH_SECONDS = 10.0
+"""A backend that was sent nothing for this long counts as fast as the others, too: what was learned
+of it under a load that is over would otherwise stay true for ever."""
+_AS_FAST = 1.25
+"""Speeds within this factor are the same: what is learned of equal engines differs by as much, and
+the one that seems faster would be asked alone while nothing waits."""
 
 
 class Placeable(Protocol):
@@ -130,6 +137,7 @@ class BestBackend:
     def sent(self, request: Placeable, backend: Backend, now: float) -> None:
         """A request goes to a backend, which will have its beginning cached."""
         prefill = backend.cost.prefill_seconds(request.prompt_tokens)
+        backend.sent_at = now
         backend.prefill_until = max(now, backend.prefill_until) + prefill
         self._affinity.record(
             request.affinity, backend.name, now, ttl_seconds=request.affinity_ttl_seconds
@@ -171,17 +179,16 @@ class BestBackend:
         session = None
         if affinity.session is not None:
             session = self._affinity.session_backend(affinity, now)
+        known = next((backend.cost for _, backend, _ in rooms if _is_known(backend, now)), None)
         seconds = [
-            _seconds(backend, request, shares.get(backend.name, 0.0), now)
+            _seconds(backend, known or backend.cost, request, shares.get(backend.name, 0.0), now)
             for _, backend, _ in rooms
         ]
-        known = [taken for room, taken in zip(rooms, seconds, strict=True) if _is_known(room[1])]
-        fastest = min(known or seconds)
+        fastest = min(seconds)
         best, best_score = rooms[0], -1.0
         for room, taken in zip(rooms, seconds, strict=True):
             name = room[1].name
-            speed = 1.0 if known and not _is_known(room[1]) else fastest / taken
-            score = _ROOM * room[2] + _SPEED * speed
+            score = _ROOM * room[2] + _SPEED * fastest / taken
             score += _PREFIX * shares.get(name, 0.0) + _SESSION * (name == session)
             if score > best_score + _ALIKE:
                 best, best_score = room, score
@@ -212,15 +219,22 @@ class BestBackend:
         return names
 
 
-def _is_known(backend: Backend) -> bool:
-    """Its speed has been seen rather than assumed."""
-    return backend.cost.observations >= _FEW_OBSERVATIONS
+def _is_known(backend: Backend, now: float) -> bool:
+    """Its speed has been seen rather than assumed, and lately."""
+    is_fresh = now - backend.sent_at < _FRESH_SECONDS
+    return is_fresh and backend.cost.observations >= _FEW_OBSERVATIONS
 
 
-def _seconds(backend: Backend, request: Placeable, cached_share: float, now: float) -> float:
+def _seconds(
+    backend: Backend, usual: CostModel, request: Placeable, cached_share: float, now: float
+) -> float:
     """When the answer would be done, from now: behind the prompts that were sent before it."""
-    cost = backend.cost
     before = max(0.0, backend.prefill_until - now)
-    prefill = cost.prefill_seconds(request.prompt_tokens * (1.0 - cached_share))
-    step = cost.step_seconds(backend.in_flight + 1.0)
-    return max(1e-9, before + prefill + step * max(1.0, request.work.output_tokens))
+    prompt = request.prompt_tokens * (1.0 - cached_share)
+    tokens, batch = max(1.0, request.work.output_tokens), backend.in_flight + 1.0
+    own = usual.prefill_seconds(prompt) + tokens * usual.step_seconds(batch)
+    if backend.cost is not usual and _is_known(backend, now):
+        seen = backend.cost.prefill_seconds(prompt) + tokens * backend.cost.step_seconds(batch)
+        if not own / _AS_FAST <= seen <= own * _AS_FAST:
+            own = seen
+    return max(1e-9, before + own)

@@ -278,3 +278,26 @@ def test_a_large_pool_knows_where_the_conversation_was(affinity: Affinity) -> No
 def test_any_large_pool_any_number(count: int, number: int) -> None:
     backends = [backend() for _ in range(count)]
     assert BestBackend().pick(backends, request(number), NOW).backend in backends
+
+
+def test_a_backend_that_was_slow_once_is_tried_again() -> None:
+    """What was learned under a load that is over must not keep requests away for ever."""
+    slow, fast = backend(name="slow"), backend(name="fast")
+    for _ in range(40):
+        teach(slow, 2.0)
+        teach(fast, 0.02)
+    picker = BestBackend()
+    slow.sent_at = fast.sent_at = NOW
+    assert {str(found(picker, [slow, fast], NOW + 1).name) for _ in range(4)} == {"fast"}
+    fast.sent_at = NOW + 19
+    assert "slow" in {str(found(picker, [slow, fast], NOW + 20).name) for _ in range(2)}
+
+
+def teach(it: Backend, step_seconds: float) -> None:
+    it.cost.observe(Served(100, 0, 50, step_seconds, 49 * step_seconds, 50 * step_seconds, 1.0))
+
+
+def found(picker: BestBackend, candidates: list[Backend], now: float) -> Backend:
+    placed = picker.pick(candidates, request(), now)
+    assert placed.backend is not None
+    return placed.backend
