@@ -3,16 +3,20 @@
 import json
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs/results"
 
 
-def test_every_measured_row_stands_in_the_results() -> None:
-    results = (ROOT / "docs/results/overhead.md").read_text().splitlines()
-    section = (
-        (ROOT / "README.md").read_text().partition("## What it costs")[2].partition("\n## ")[0]
-    )
-    rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+@pytest.mark.parametrize(
+    ("section", "document"),
+    [("What it costs", "overhead.md"), ("What scheduling gains", "compare.md")],
+)
+def test_every_measured_row_stands_in_the_results(section: str, document: str) -> None:
+    results = (RESULTS / document).read_text().splitlines()
+    text = (ROOT / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert rows
     assert [row for row in rows if row not in results] == []
 

@@ -123,6 +123,7 @@ def test_documents_and_pictures_are_written(
     text = (out / "compare.md").read_text()
     assert "compare-load.svg" in text
     assert "rho 0.5, 8 requests" in text
+    assert "| 0.5 | fcfs | 1.00 |" in text
     assert (out / "compare-load.svg").read_text().startswith("<?xml")
 
 

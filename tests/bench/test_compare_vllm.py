@@ -13,6 +13,8 @@ import pytest
 from alise_bench.compare.balanced import BalancedPlan, BalancedRun, run_balanced
 from alise_bench.compare.cli import main
 from alise_bench.compare.engine import EngineWish, open_engine, refuse_untold, usual_of
+from alise_bench.compare.report import render
+from alise_bench.compare.results import Results
 from alise_bench.compare.rows import ROWS
 from alise_bench.compare.vllm import read_log, request_id, served_by_gateway, served_directly
 from alise_bench.compare.vllm_lengths import (
@@ -285,3 +287,17 @@ def test_the_usual_rows_can_be_had() -> None:
 def test_where_vllm_is_has_to_be_said(where: str | None, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         open_engine("vllm", EngineWish("", 2, vllm=where))
+
+
+def test_a_document_of_real_engines_names_them_and_what_holds_for_them_alone() -> None:
+    conditions = {
+        "started": "2026-01-02T03:04:05",
+        "engine": "vllm",
+        "pods": 2,
+        "engine_notes": ["answers are shorter"],
+        "warnings": [],
+        "notes": ["of every engine"],
+    }
+    text = render(Results(conditions, []), [])
+    assert "- of every engine\n- answers are shorter\n" in text
+    assert "(2 pods, vllm)" in text

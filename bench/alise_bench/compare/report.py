@@ -6,9 +6,9 @@ Results in, Markdown out. The same results always give the same text.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alise_bench.compare.goals import ratios
+from alise_bench.compare.goals import SUBJECT, ratios
 from alise_bench.compare.results import FRONT, Results, RowResult, Search
-from alise_bench.compare.tables import part, shown, tables
+from alise_bench.compare.tables import part, plain, shown, tables
 from alise_bench.load.distribution import spread
 from alise_bench.overhead.goals import Verdict
 from alise_bench.overhead.report import table
@@ -36,6 +36,7 @@ def render(results: Results, pictures: Sequence[str]) -> str:
         _picture(shots, "load"),
         *_searches(results.searches, shots),
         *_front([row for row in results.rows if row.cell == FRONT], shots),
+        *_by_default([row for row in results.rows if row.cell != FRONT]),
         *_loads([row for row in results.rows if row.cell != FRONT]),
         "## Conditions",
         *_conditions(results.conditions),
@@ -110,6 +111,38 @@ def _front(rows: Sequence[RowResult], shots: Mapping[str, str]) -> list[str]:
     return ["## What the parameters trade", text, table(head, lines), _picture(shots, "front")]
 
 
+def _by_default(rows: Sequence[RowResult]) -> list[str]:
+    """What ships by everything else, load by load; nothing where it was not run."""
+    picks = {
+        "short half TTFT p95": part("ttft_s", "p95", "short_half"),
+        "TTLT mean": part("ttlt_s", "mean"),
+        "longest decile TTLT p99": part("ttlt_s", "p99", "longest_decile"),
+        "tokens/s": plain("tokens_per_s"),
+    }
+    lines = []
+    for cell, rho in dict.fromkeys((row.cell, row.rho) for row in rows):
+        here = [row for row in rows if (row.cell, row.rho) == (cell, rho)]
+        found = {
+            name: [ratios(here, SUBJECT, name, pick) for pick in picks.values()]
+            for name in dict.fromkeys(row.name for row in here)
+            if name != SUBJECT
+        }
+        lines += [
+            [
+                *([cell] if cell else []),
+                "its own times" if rho is None else f"{rho:.3g}",
+                name,
+                *(shown(spread(values)) for values in each),
+            ]
+            for name, each in found.items()
+            if any(each)
+        ]
+    if not lines:
+        return []
+    head = [*(["cell"] if rows[0].cell else []), "rho", "`default` by", *picks]
+    return ["## What ships, by the other rows", "Within a seed each.", table(head, lines)]
+
+
 def _loads(rows: Sequence[RowResult]) -> list[str]:
     parts = ["## Rows"]
     for item in tables(rows):
@@ -122,11 +155,17 @@ def _picture(shots: Mapping[str, str], kind: str) -> str:
 
 
 def _conditions(conditions: Mapping[str, Any]) -> list[str]:
-    lines = [f"- {note}" for note in (*conditions["warnings"], *conditions["notes"])]
+    notes = (
+        *conditions["warnings"],
+        *conditions["notes"],
+        *conditions.get("engine_notes", ()),
+    )
+    lines = [f"- {note}" for note in notes]
     rows = [
         [name, _text(value)]
         for name, value in conditions.items()
-        if name not in {"warnings", "notes", "cells"} and not isinstance(value, dict)
+        if name not in {"warnings", "notes", "engine_notes", "cells"}
+        and not isinstance(value, dict)
     ]
     parts = ["\n".join(lines), table(["", "value"], rows).replace("--:", "---")]
     cells: Mapping[str, Mapping[str, Any]] = conditions.get("cells", {"": conditions})
@@ -142,10 +181,11 @@ def _cells(cells: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         values = capacity.values() if isinstance(capacity, dict) else [capacity]
         rates = spread(float(value) for value in values if value is not None)
         workload, arrivals = facts.get("workload", {}), facts.get("arrivals", {})
+        pods = f"{facts['pods']} pods, {facts.get('profile') or facts.get('engine')}"
         rows.append(
             [
                 name or "this run",
-                f"{shown(rates)} ({facts['pods']} pods, {facts['profile']})",
+                f"{shown(rates)} ({pods})",
                 _workload_text(workload),
                 str(arrivals.get("process", "-")),
             ]
