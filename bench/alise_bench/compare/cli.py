@@ -19,9 +19,10 @@ from alise_bench.compare.engine import (
     usual_of,
 )
 from alise_bench.compare.offer import Library, Source, recorded_offer
-from alise_bench.compare.results import Results, encode
+from alise_bench.compare.results import Results
 from alise_bench.compare.rows import ROWS, Row, choose_rows
 from alise_bench.compare.run import Outcomes, Point, compare_recorded, compare_workload
+from alise_bench.overhead.results import encode
 from alise_bench.sim.step_model import PROFILES
 from alise_bench.workloads.prompts import WorkloadName
 from alise_bench.workloads.recorded import ArrivalKind

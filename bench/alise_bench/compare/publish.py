@@ -4,7 +4,8 @@ from pathlib import Path
 
 from alise_bench.compare.plot import draw
 from alise_bench.compare.report import render
-from alise_bench.compare.results import Results, decode, encode
+from alise_bench.compare.results import Results, decode
+from alise_bench.overhead.results import encode
 from alise_core.errors import ConfigError
 
 

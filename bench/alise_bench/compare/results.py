@@ -1,6 +1,5 @@
 """The result of a comparison as JSON: conditions, and a row for each way to serve the trace."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -187,18 +186,6 @@ def _shares(found: Mapping[str, Stats | None]) -> dict[str, float]:
     return {name: (worst - mean) / (worst - best) for name, mean in means.items()}
 
 
-def encode(results: msgspec.Struct) -> bytes:
-    """JSON: one line a row, figures with six digits."""
-    fields = []
-    for name, value in msgspec.to_builtins(results).items():
-        text = json.dumps(_rounded(value))
-        if isinstance(value, list) and value:
-            items = ",\n  ".join(json.dumps(_rounded(item)) for item in value)
-            text = f"[\n  {items}\n ]"
-        fields.append(f"{json.dumps(name)}: {text}")
-    return ("{\n " + ",\n ".join(fields) + "\n}\n").encode()
-
-
 def decode(data: bytes) -> Results:
     """Read what ``encode`` wrote.
 
@@ -209,13 +196,3 @@ def decode(data: bytes) -> Results:
         return msgspec.json.decode(data, type=Results)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a result of 'alise bench compare': {error}") from error
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return value

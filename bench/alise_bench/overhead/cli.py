@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import uvloop
 from rich.console import Console
-from rich.table import Table
 
+from alise_bench.overhead.console import show_tables
 from alise_bench.overhead.results import Results, encode
 from alise_bench.overhead.runner import Plan, run_plan
 from alise_bench.overhead.scenarios import BY_NAME as SCENARIOS
@@ -144,13 +144,7 @@ def _install_peers(folder: Path) -> int:
 def _print_summary(results: Results) -> None:
     console = Console()
     compared = predictor_table(results)
-    for table in [*scenario_tables(results), *([compared] if compared else [])]:
-        view = Table(title=table.title, title_justify="left")
-        for position, column in enumerate(table.columns):
-            view.add_column(column, justify="right" if position else "left")
-        for row in table.rows:
-            view.add_row(*row)
-        console.print(view)
+    show_tables(console, [*scenario_tables(results), *([compared] if compared else [])])
     for target in results.targets:
         if target.missing:
             console.print(f"{target.name}: not measured, {target.missing}", markup=False)

@@ -122,11 +122,11 @@ def encode(results: msgspec.Struct) -> bytes:
     """JSON for people and programs: one line a row, figures with six digits."""
     fields = []
     for name, value in msgspec.to_builtins(results).items():
-        if isinstance(value, list):
+        text = json.dumps(_rounded(value))
+        if isinstance(value, list) and value:
             items = ",\n  ".join(json.dumps(_rounded(item)) for item in value)
-            fields.append(f"{json.dumps(name)}: [\n  {items}\n ]" if value else f'"{name}": []')
-        else:
-            fields.append(f"{json.dumps(name)}: {json.dumps(_rounded(value))}")
+            text = f"[\n  {items}\n ]"
+        fields.append(f"{json.dumps(name)}: {text}")
     return ("{\n " + ",\n ".join(fields) + "\n}\n").encode()
 
 
@@ -147,4 +147,6 @@ def _rounded(value: object) -> object:
         return float(f"{value:.6g}")
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
     return value

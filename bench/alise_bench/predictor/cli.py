@@ -13,9 +13,9 @@ from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table as View
 
 from alise_bench.overhead.conditions import read_conditions
+from alise_bench.overhead.console import show_tables
 from alise_bench.overhead.procfs import read_tree
 from alise_bench.overhead.results import encode
 from alise_bench.predictor.report import caution, render, tables
@@ -161,13 +161,7 @@ def _render(file: Path) -> None:
 
 def _print(results: Results) -> None:
     console = Console()
-    for shape in tables(results):
-        view = View(title=shape.title, title_justify="left")
-        for position, column in enumerate(shape.columns):
-            view.add_column(column, justify="right" if position else "left")
-        for row in shape.rows:
-            view.add_row(*row)
-        console.print(view)
+    show_tables(console, tables(results))
     if warning := caution(results):
         console.print(warning, markup=False)
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table as View
 
 from alise_bench.overhead.conditions import read_conditions
+from alise_bench.overhead.console import show_tables
 from alise_bench.overhead.results import encode
 from alise_bench.queue_cost.measure import count_inversions, measure
 from alise_bench.queue_cost.report import render, tables
@@ -144,14 +144,7 @@ def _write(folder: Path, results: Results) -> None:
 
 
 def _print(results: Results) -> None:
-    console = Console()
-    for shape in tables(results):
-        view = View(title=shape.title, title_justify="left")
-        for position, column in enumerate(shape.columns):
-            view.add_column(column, justify="right" if position else "left")
-        for row in shape.rows:
-            view.add_row(*row)
-        console.print(view)
+    show_tables(Console(), tables(results))
 
 
 def _say(line: str) -> None:
