@@ -126,10 +126,7 @@ class QueueState:
 
     def waiting_by_class(self) -> dict[ServiceClass, int]:
         """Requests that wait, in all pools, by class."""
-        return {
-            item: sum(pool.waiting_in(item) for pool in self._pools.values())
-            for item in ServiceClass
-        }
+        return {item: self._waiting_in(item) for item in ServiceClass}
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply one event at ``now`` (monotonic seconds); effects are to be performed in order."""
@@ -181,13 +178,14 @@ class QueueState:
             seconds = bounded_retry_after(refusal.retry_after_seconds)
             return [Drop(ticket, Outcome.REJECTED_RATE_LIMITED, refusal.reason, seconds)]
         pool = self._pool(ticket.model)
-        pool.arrived(ticket.work, parallel_of(candidates), now)
+        in_flight = parallel_of(candidates)
+        pool.arrived(ticket.work, in_flight, now)
         # With others before it, a free backend is theirs; the pump sees to that.
         backend = None if pool.waiting else self._room_for(ticket, now)
         if backend is not None:
-            pool.rank(ticket, parallel_of(candidates))
+            pool.rank(ticket, in_flight)
             return [self._dispatch(ticket, backend, pool, now)]
-        return self._wait(ticket, pool, now)
+        return self._wait(ticket, pool, in_flight, now)
 
     def _room_for(self, ticket: Ticket, now: float) -> Backend | None:
         """Where a request could go, were nobody before it."""
@@ -205,9 +203,8 @@ class QueueState:
     def _may_dispatch(self, ticket: Ticket, now: float) -> bool:
         return self._tenants.may_dispatch(ticket.tenant, now)
 
-    def _wait(self, ticket: Ticket, pool: Pool, now: float) -> list[Effect]:
+    def _wait(self, ticket: Ticket, pool: Pool, in_flight: int, now: float) -> list[Effect]:
         """Take a place in the queue; whom there is room for needs none if the others leave it."""
-        in_flight = parallel_of(self._candidates(ticket.model))
         reason = self._why_not_wait(ticket, pool, in_flight, now)
         effects: list[Effect] = []
         if reason is not None and self._room_for(ticket, now) is None:
@@ -253,11 +250,13 @@ class QueueState:
         deadline = ticket.deadline
         if deadline is not None and now + pool.wait_seconds(ticket, in_flight) > deadline:
             return DropReason.DEADLINE
-        if limits.max_waiting is not None:
-            waiting = sum(p.waiting_in(ticket.service_class) for p in self._pools.values())
-            if waiting >= limits.max_waiting:
-                return DropReason.CLASS_FULL
+        most = limits.max_waiting
+        if most is not None and self._waiting_in(ticket.service_class) >= most:
+            return DropReason.CLASS_FULL
         return DropReason.QUEUE_FULL if self._waiting >= self._policy.max_waiting else None
+
+    def _waiting_in(self, service_class: ServiceClass) -> int:
+        return sum(pool.waiting_in(service_class) for pool in self._pools.values())
 
     def _come_back(self, ticket: Ticket, now: float) -> list[Effect]:
         backend = ticket.backend
