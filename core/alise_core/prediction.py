@@ -6,7 +6,7 @@ asking the model again.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, expm1, inf, isnan, log, log1p
 
@@ -89,7 +89,7 @@ class LengthDistribution:
         """Tokens that are not exceeded with this probability."""
         known = _KNOT_AT.get(probability)
         if known is not None and self.generated <= 0:
-            return min(max(expm1(self.knots[known]), 0.0), self._most)
+            return min(max(expm1(self.knots[known]), 0.0), self.cap, max(self.highest, 0.0))
         wanted = (1.0 - min(max(probability, 0.0), 1.0)) * self._survival(self._start)
         return min(max(expm1(self._log_at(wanted)), self._least), self._most)
 
@@ -151,7 +151,9 @@ class LengthDistribution:
         Args:
             generated: Output tokens produced so far; fewer than before change nothing.
         """
-        return self if generated <= self.generated else replace(self, generated=generated)
+        if generated <= self.generated:
+            return self
+        return LengthDistribution(self.knots, self.highest, self.cap, generated)
 
     def remaining_mean(self, generated: float) -> float:
         """Expected tokens still to come after ``generated``; at least 1 before the cap."""

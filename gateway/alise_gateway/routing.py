@@ -10,7 +10,6 @@ from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.request import InferenceRequest, RawHeaders, Tenant
 from alise_gateway.identity.authenticator import check_model_allowed
 from alise_gateway.intake.parse import with_model
-from alise_gateway.placement.picker import is_usable
 
 _SHOWN_MODEL_CHARS = 128
 _FIRST_PROBE_SECONDS = 5.0
@@ -65,7 +64,7 @@ def route(
 
 
 def _has_usable_backend(registry: BackendRegistry, now: float, served: str) -> bool:
-    return any(is_usable(backend, now) for backend in registry.candidates(served))
+    return any(backend.is_usable(now) for backend in registry.candidates(served))
 
 
 def _split_key(

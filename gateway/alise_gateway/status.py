@@ -20,7 +20,6 @@ from alise_gateway.measure.gauges import GaugeSnapshot, KvDemand, UpstreamConnec
 from alise_gateway.measure.labels import backend_state
 from alise_gateway.measure.metrics import GatewayMetrics
 from alise_gateway.pipeline import Pipeline
-from alise_gateway.placement.picker import is_usable
 from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.settings import GatewaySettings
@@ -72,7 +71,7 @@ class GatewayStatus:
         if not backends:
             return Readiness(ready=False, reasons=("no backend is configured",))
         now = self._clock.now()
-        if not any(is_usable(backend, now) and backend.models for backend in backends):
+        if not any(backend.is_usable(now) and backend.models for backend in backends):
             return Readiness(ready=False, reasons=("no backend is usable",))
         return Readiness(ready=True)
 
@@ -92,7 +91,7 @@ class GatewayStatus:
                 url=backend.address.url,
                 probe=backend.probe,
                 breaker=backend.breaker.state(now),
-                usable=is_usable(backend, now),
+                usable=backend.is_usable(now),
                 in_flight=backend.in_flight,
                 max_in_flight=backend.max_in_flight,
                 probe_error=backend.probe_error,

@@ -28,7 +28,7 @@ from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.engine_figures import EngineFigures
 from alise_gateway.domain.request import Tenant, TenantLimits
-from alise_gateway.placement.picker import BestBackend, is_usable
+from alise_gateway.placement.picker import BestBackend
 from alise_gateway.queueing.events import (
     Arrived,
     BackendsChanged,
@@ -459,7 +459,7 @@ class QueueMachine(RuleBasedStateMachine):
             if self.is_held_back(ticket):
                 continue
             for backend in self.world.candidates(ticket.model):
-                if is_usable(backend, self.now) and backend not in ticket.tried:
+                if backend.is_usable(self.now) and backend not in ticket.tried:
                     assert not _has_room_for_anybody(backend)
 
 

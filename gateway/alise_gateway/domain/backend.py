@@ -87,6 +87,10 @@ class Backend:
         """The name that logs and metrics show."""
         return self.address.name
 
+    def is_usable(self, now: float) -> bool:
+        """Whether it may be sent requests at all (``now``: monotonic seconds)."""
+        return self.probe is ProbeState.HEALTHY and not self.removed and self.breaker.allows(now)
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:

@@ -12,6 +12,7 @@ VTC. Predicted lengths in place of ``max_tokens`` are ours.
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf
 from typing import Protocol
 
@@ -42,40 +43,41 @@ class _Entry:
     end: float
     predicted_tokens: float
     """At the usual quantile, before it is scaled."""
+    base: float
+    """KV tokens that it holds, less the steps that there have been."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """Memory at every end, for any request that might be added; see ``peak_with``.
+    """Memory at the ends of those that end first, for any request that might be added.
 
     Attributes:
-        bases: Sum of ``prompt - start`` of the first i requests.
+        later: How many end after them.
+        bases: Sum of ``prompt - start`` of those that end later and of the first i of these.
         held: Memory at each end.
         peak: The most of it; 0 for no requests.
         after: The most memory, and one token more for each step to it, at the ends of the others.
     """
 
+    later: int
     bases: list[float]
     held: list[float]
     peak: float
     after: list[float]
 
 
-def _moments(latest_first: list[_Entry]) -> _Moments:
-    bases, held, raised = [0.0], [], []
-    base = 0.0
-    for count, entry in enumerate(latest_first, 1):
-        base += entry.prompt_tokens - entry.start
-        memory = base + count * entry.end
+def _moments(latest_first: list[_Entry], later: int, base: float) -> _Moments:
+    bases, held, raised = [base], [], []
+    for count, entry in enumerate(latest_first, later + 1):
+        base += entry.base
+        end = entry.end
+        memory = base + count * end
         bases.append(base)
         held.append(memory)
-        raised.append(memory + entry.end)
-    after = [-inf] * (len(raised) + 1)
-    most = -inf
-    for position in range(len(raised) - 1, -1, -1):
-        most = max(most, raised[position])
-        after[position] = most
-    return _Moments(bases, held, max(held, default=0.0), after)
+        raised.append(memory + end)
+    after = [*accumulate(reversed(raised), max, initial=-inf)]
+    after.reverse()
+    return _Moments(later, bases, held, max(held, default=0.0), after)
 
 
 class KvLedger:
@@ -106,7 +108,7 @@ class KvLedger:
         self._steps = 0.0
         self._at = now
         self._step_seconds = step_seconds
-        self._moments: _Moments | None = None
+        self._ahead: _Moments | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -131,9 +133,10 @@ class KvLedger:
         expected = self.expected(length)
         predicted = 0.0 if length is None else length.quantile(self._usual_quantile)
         end = self._steps + expected
-        entry = _Entry(number, prompt_tokens, length, self._steps, end, predicted)
+        base = prompt_tokens - self._steps
+        entry = _Entry(number, prompt_tokens, length, self._steps, end, predicted, base)
         self._entries[number] = entry
-        self._base += prompt_tokens - entry.start
+        self._base += base
         self._total += prompt_tokens + expected
         self._insert(entry)
 
@@ -148,7 +151,7 @@ class KvLedger:
         """
         self._advance(now)
         entry = self._entries.pop(number)
-        self._base -= entry.prompt_tokens - entry.start
+        self._base -= entry.base
         self._total -= entry.prompt_tokens + entry.end - entry.start
         self._take_out(entry)
         if not self._entries:
@@ -169,7 +172,7 @@ class KvLedger:
         """KV tokens in use at the worst moment to come, if nothing more is sent."""
         self._advance(now)
         self._outlast()
-        return max(0.0, self._known().peak)
+        return max(0.0, _moments(self._sorted, 0, 0.0).peak)
 
     def peak_with(self, prompt_tokens: float, output_tokens: float, now: float) -> float:
         """KV tokens at the worst of the next moments with one more request.
@@ -183,21 +186,23 @@ class KvLedger:
         """
         self._advance(now)
         self._outlast()
-        known = self._known()
-        base, end = prompt_tokens - self._steps, self._steps + output_tokens
         horizon = self._steps + _HORIZON_STEPS
-        later = bisect_left(self._ends, -horizon)
+        known = self._ahead
+        if known is None:
+            known = self._ahead = self._moments_until(horizon)
+        later = known.later
+        base, end = prompt_tokens - self._steps, self._steps + output_tokens
         if end >= horizon:
             # It is there at every moment, like those that end later.
-            at_horizon = known.bases[later] + base + (later + 1) * horizon
-            return max(at_horizon, known.after[later] + base)
+            at_horizon = known.bases[0] + base + (later + 1) * horizon
+            return max(at_horizon, known.after[0] + base)
         # Those that end later are not touched by it before its own end; those that end earlier
         # have one more beside them.
         position = bisect_left(self._ends, -end)
-        at_horizon = known.bases[later] + later * horizon
-        own = known.bases[position] + base + (position + 1) * end
-        between = max(known.held[later:position], default=0.0)
-        return max(at_horizon, between, own, known.after[position] + base)
+        at_horizon = known.bases[0] + later * horizon
+        own = known.bases[position - later] + base + (position + 1) * end
+        between = max(known.held[: position - later], default=0.0)
+        return max(at_horizon, between, own, known.after[position - later] + base)
 
     def check(self) -> None:
         """Raise AssertionError unless the structures agree; for tests."""
@@ -212,6 +217,7 @@ class KvLedger:
         if now > self._at:
             self._steps += (now - self._at) / self._step_seconds
             self._at = now
+            self._ahead = None
 
     def _outlast(self) -> None:
         """Predict anew whoever has gone on for longer than predicted."""
@@ -228,20 +234,22 @@ class KvLedger:
             entry.end = self._steps + rest
             self._insert(entry)
 
-    def _known(self) -> "_Moments":
-        if self._moments is None:
-            self._moments = _moments(self._sorted)
-        return self._moments
+    def _moments_until(self, horizon: float) -> _Moments:
+        """Of those that end within it: what ends later is one sum."""
+        later = bisect_left(self._ends, -horizon)
+        soon = self._sorted[later:]
+        base = self._base - sum([entry.base for entry in soon])
+        return _moments(soon, later, base)
 
     def _insert(self, entry: _Entry) -> None:
         position = bisect_left(self._ends, -entry.end)
         self._ends.insert(position, -entry.end)
         self._sorted.insert(position, entry)
-        self._moments = None
+        self._ahead = None
 
     def _take_out(self, entry: _Entry) -> None:
         position = bisect_left(self._ends, -entry.end)
         while self._sorted[position] is not entry:
             position += 1
         del self._ends[position], self._sorted[position]
-        self._moments = None
+        self._ahead = None

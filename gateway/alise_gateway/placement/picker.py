@@ -14,7 +14,7 @@ from typing import Protocol
 from alise_core.prediction import LengthDistribution
 from alise_core.units import BackendName
 from alise_gateway.domain.affinity import Affinity
-from alise_gateway.domain.backend import Backend, Placed, ProbeState
+from alise_gateway.domain.backend import Backend, Placed
 from alise_gateway.domain.cost_model import CostModel
 from alise_gateway.domain.work import Work
 from alise_gateway.placement.affinity import AffinityIndex
@@ -98,13 +98,6 @@ class _Remembered:
         return found
 
 
-def is_usable(backend: Backend, now: float) -> bool:
-    """Whether a backend may be sent requests at all (``now``: monotonic seconds)."""
-    return (
-        backend.probe is ProbeState.HEALTHY and not backend.removed and backend.breaker.allows(now)
-    )
-
-
 class BestBackend:
     """Picks the backend with the best score; see the module.
 
@@ -124,6 +117,8 @@ class BestBackend:
             request: What is to be placed.
             now: Monotonic seconds.
         """
+        if len(candidates) == 1:
+            return _only(candidates[0], request, now)
         if len(candidates) > _LARGE_POOL:
             found = self._pick(self._two(candidates, request, now), request, now)
             if found.backend is not None:
@@ -132,7 +127,7 @@ class BestBackend:
 
     def usable(self, candidates: Sequence[Backend], request: Placeable, now: float) -> bool:
         """Whether some backend could serve a request, if it had room; as ``pick`` has it."""
-        return any(is_usable(it, now) and it not in request.tried for it in candidates)
+        return any(it.is_usable(now) and it not in request.tried for it in candidates)
 
     def sent(self, request: Placeable, backend: Backend, now: float) -> None:
         """A request goes to a backend, which will have its beginning cached."""
@@ -155,7 +150,7 @@ class BestBackend:
         length = None if request.prediction is None else _Remembered(request.prediction)
         for offset in range(count):
             backend = candidates[(start + offset) % count]
-            if not is_usable(backend, now) or backend in request.tried:
+            if not backend.is_usable(now) or backend in request.tried:
                 continue
             usable = True
             room = backend.admission.headroom(
@@ -217,6 +212,16 @@ class BestBackend:
             if shares:
                 names.add(max(shares, key=shares.__getitem__))
         return names
+
+
+def _only(backend: Backend, request: Placeable, now: float) -> Placed:
+    """As for many, where there is one to choose from; whose turn it is stays as it was."""
+    if not backend.is_usable(now) or backend in request.tried:
+        return _UNAVAILABLE
+    room = backend.admission.headroom(
+        request.prompt_tokens, request.prediction, backend.max_in_flight, now
+    )
+    return _SATURATED if room is None else Placed(backend, usable=True)
 
 
 def _is_known(backend: Backend, now: float) -> bool:

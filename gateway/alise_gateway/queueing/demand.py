@@ -32,9 +32,11 @@ class Demand:
 
     def hold(self, ticket: Ticket) -> None:
         """A request waits or runs; or more is known of one that does."""
-        self.release(ticket)
         work = ticket.work
         needs = (ticket.prompt_tokens + work.median_tokens, ticket.prompt_tokens + work.high_tokens)
+        if self._held.get(ticket.number) == needs:
+            return
+        self.release(ticket)
         self._held[ticket.number] = needs
         demand = self._models.setdefault(ticket.model, ModelDemand())
         demand.median += needs[0]

@@ -67,6 +67,8 @@ class FairShare:
     Attributes:
         waiting: Requests in all flows.
         service_seconds: Predicted service of all who wait.
+        unlimited: Of those who wait, those that never had their turn and whose tenant may have any
+            number in flight: nothing of their own holds them back.
     """
 
     def __init__(self, policy: FairnessPolicy) -> None:
@@ -79,6 +81,7 @@ class FairShare:
         self._arrived: OrderedDict[int, Ticket] = OrderedDict()
         self._returned: dict[int, Ticket] = {}
         self.waiting = 0
+        self.unlimited = 0
         self.service_seconds = 0.0
 
     def active(self) -> Iterator[Flow]:
@@ -100,6 +103,23 @@ class FairShare:
                 elif self._policy.enabled:
                     break  # all others of the flow are of the same tenant
 
+    def first(self, now: float, may_dispatch: Callable[[Ticket], bool]) -> Ticket | None:
+        """Who is first of those who may be dispatched, as ``in_turn`` has it."""
+        if not self.waiting:
+            return None
+        flow: Flow = self._active[0]
+        first = flow.line.first(now)
+        if first is not None and may_dispatch(first):
+            return first
+        return next(self.in_turn(now, may_dispatch), None)
+
+    def stands_behind(self, ticket: Ticket, others: int, now: float) -> bool:
+        """Whether so many others of its own flow go before a request that waits, for certain."""
+        if not self._policy.enabled and self.unlimited < len(self._arrived):
+            return False  # some of them may be held back by their tenants' limits
+        flow = self.flow_of(ticket)
+        return flow is not None and flow.line.stands_behind(ticket, others, now)
+
     def flow_of(self, ticket: Ticket) -> Flow | None:
         """The flow a request belongs to, if it is known."""
         return self._flows.get(self._key(ticket))
@@ -115,6 +135,7 @@ class FairShare:
         else:
             flow.line.add(ticket)
             self._arrived[ticket.number] = ticket
+            self.unlimited += ticket.tenant.limits.max_in_flight is None
         self.waiting += 1
         self.service_seconds += ticket.work.service_seconds
 
@@ -129,6 +150,7 @@ class FairShare:
         flow.line.remove(ticket)
         if self._returned.pop(ticket.number, None) is None:
             del self._arrived[ticket.number]
+            self.unlimited -= ticket.tenant.limits.max_in_flight is None
         self.waiting -= 1
         self.service_seconds -= ticket.work.service_seconds
         if not self.waiting:
@@ -196,6 +218,9 @@ class FairShare:
             raise AssertionError("violated: active flows are those in which somebody waits")
         if sum(len(flow.line) for flow in active) != self.waiting:
             raise AssertionError("violated: the count of waiting requests is right")
+        limits = [ticket.tenant.limits for ticket in self._arrived.values()]
+        if sum(item.max_in_flight is None for item in limits) != self.unlimited:
+            raise AssertionError("violated: the count of requests without a limit is right")
         if any(flow.in_flight < 0 for flow in self._flows.values()):
             raise AssertionError("violated: every settlement has a charge")
 
@@ -209,7 +234,8 @@ class FairShare:
             return
         held_back: list[Flow] = []
         for flow in self._active:
-            if may_dispatch(next(flow.line.in_turn(now))):
+            first = flow.line.first(now)
+            if first is not None and may_dispatch(first):
                 for other in held_back:
                     self._move(other, (flow.counter - other.counter) * other.weight)
                 return

@@ -85,6 +85,20 @@ class Line:
             if ticket is not first:
                 yield ticket
 
+    def first(self, now: float) -> Ticket | None:
+        """Who goes first; ``None`` where nobody waits."""
+        returned = next(iter(self._returned.values()), None)
+        first = returned or self.guarded(now)
+        if first is None and self._ranked:
+            first = self._ranked[0]
+        return first
+
+    def stands_behind(self, ticket: Ticket, others: int, now: float) -> bool:
+        """Whether so many others that never had their turn go before a request that waits here."""
+        if ticket.number in self._returned or ticket is self.guarded(now):
+            return False
+        return int(self._ranked.bisect_key_left(_by_rank(ticket))) >= others
+
     def guarded(self, now: float) -> Ticket | None:
         """Who has waited so long that it goes first, if anybody."""
         while self._guarded:

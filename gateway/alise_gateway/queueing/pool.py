@@ -116,7 +116,7 @@ class Pool:
         share = self._shares[ticket.service_class]
         share.remove(ticket, now)
         if not share.waiting:
-            self._earned[ticket.service_class] = 0.0
+            self._earned[ticket.service_class] = self._next[ticket.service_class] = 0.0
         ticket.waiting = False
         self.waiting -= 1
 
@@ -193,7 +193,18 @@ class Pool:
         """Whether a request's turn comes within so many places.
 
         Those that a backend has failed take up none: what they cannot use is for the others.
+        In a long queue most are too far behind for their neighbours to be looked at.
         """
+        share = self._shares[ticket.service_class]
+        if share.stands_behind(ticket, places, now):
+            return False
+        better = sum(
+            other.unlimited
+            for item, other in self._shares.items()
+            if item.rank < ticket.service_class.rank
+        )
+        if better >= places and share.first(now, may_dispatch) is not ticket:
+            return False  # only the first of its class can go before a better one, by the trickle
         for other in self.in_turn(now, may_dispatch):
             if other is ticket:
                 return True
@@ -254,7 +265,9 @@ class Pool:
                 continue
             if not self._policy.classes[item].trickle_share:
                 continue
-            first = next(share.in_turn(now, may_dispatch), None)
+            if self._earned[item] < self._next[item]:
+                continue  # as of the last look at its first; a cheaper one has its turn a bit later
+            first = share.first(now, may_dispatch)
             self._next[item] = 0.0 if first is None else share.cost(first)
             if first is not None and self._earned[item] >= self._next[item]:
                 found.append(first)

@@ -13,7 +13,7 @@ keeps its place until they return or its time is over.
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from sortedcontainers import SortedKeyList
 
@@ -21,7 +21,7 @@ from alise_core.outcome import Outcome
 from alise_core.policy import SchedulingPolicy
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
-from alise_gateway.domain.backend import Backend, Placed
+from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.queueing.demand import Demand
 from alise_gateway.queueing.estimates import (
@@ -47,32 +47,15 @@ from alise_gateway.queueing.events import (
     Ticket,
 )
 from alise_gateway.queueing.invariants import check_places, require
+from alise_gateway.queueing.look import Look, Placement
 from alise_gateway.queueing.orderings import Ordering
 from alise_gateway.queueing.pool import Pool
 from alise_gateway.queueing.tenants import TenantBook
 
 _NO_BACKEND_RETRY_AFTER_SECONDS = 5.0
 """Backends are probed every few seconds: sooner cannot help."""
-_MOST_LOOKED_AT = 16
-"""Backends of a pool, at every tick: their own events and figures tell of room at once."""
-_MOST_PASSED = 16
-"""So often others may take the room that a request is too large for; then it is kept for it."""
-
-
-class Placement(Protocol):
-    """Chooses backends; see ``alise_gateway.placement``."""
-
-    def pick(self, candidates: Sequence[Backend], request: Ticket, now: float) -> Placed:
-        """The backend for a request, or why there is none."""
-        ...
-
-    def usable(self, candidates: Sequence[Backend], request: Ticket, now: float) -> bool:
-        """Whether some backend could serve a request, if it had room."""
-        ...
-
-    def sent(self, request: Ticket, backend: Backend, now: float) -> None:
-        """A request goes to a backend."""
-        ...
+_IDLE_LOOKED_AT = 64
+"""Backends of a pool, at every tick, that are looked at if nothing is in flight on them."""
 
 
 class QueueState:
@@ -106,7 +89,7 @@ class QueueState:
         self._timed: SortedKeyList[Ticket, tuple[float, int]] = SortedKeyList(key=_by_deadline)
         """Who waits with a deadline."""
         self._waiting = 0
-        self._next_looked_at = 0
+        self._ticks = 0
 
     @property
     def waiting(self) -> int:
@@ -169,7 +152,8 @@ class QueueState:
 
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
         candidates = self._candidates(ticket.model)
-        ticket.work = work_of(ticket, ticket.prediction, candidates)
+        in_flight = parallel_of(candidates)
+        ticket.work = work_of(ticket, ticket.prediction, candidates, in_flight)
         if not self._placement.usable(candidates, ticket, now):
             return [self._no_backend(ticket)]
         tokens = ticket.prompt_tokens + ticket.work.output_tokens
@@ -178,7 +162,6 @@ class QueueState:
             seconds = bounded_retry_after(refusal.retry_after_seconds)
             return [Drop(ticket, Outcome.REJECTED_RATE_LIMITED, refusal.reason, seconds)]
         pool = self._pool(ticket.model)
-        in_flight = parallel_of(candidates)
         pool.arrived(ticket.work, in_flight, now)
         # With others before it, a free backend is theirs; the pump sees to that.
         backend = None if pool.waiting else self._room_for(ticket, now)
@@ -216,7 +199,9 @@ class QueueState:
         pool.add(ticket, in_flight, now)
         self._joined(ticket, now)
         # What the others could not use is of no use to them now: only the newcomer changes that.
-        if reason is not None or self._is_near(ticket, now):
+        if reason is not None or (
+            self._is_near(ticket, now) and self._room_for(ticket, now) is not None
+        ):
             effects += self._pump_pool(pool, None, now)
         if reason is not None and ticket.waiting:
             effects.append(self._turn_away(ticket, reason, now))
@@ -294,6 +279,7 @@ class QueueState:
         if ticket.waiting:
             was_near = self._is_near(ticket, now)
             self._leave_queue(ticket, now)
+            self.demand.release(ticket)
             self._give_back_tokens(ticket, now)
             # It may have been what the others stood behind.
             return self._pump(now) if was_near else []
@@ -314,10 +300,11 @@ class QueueState:
         """Order alone makes no room: nobody is dispatched for it."""
         if ticket.waiting:
             candidates = self._candidates(ticket.model)
-            work = work_of(ticket, prediction, candidates)
+            in_flight = parallel_of(candidates)
+            work = work_of(ticket, prediction, candidates, in_flight)
             more = work.output_tokens - ticket.work.output_tokens
             self._tenants.correct(ticket.tenant, more, now)
-            self._pool(ticket.model).rerank(ticket, work, parallel_of(candidates))
+            self._pool(ticket.model).rerank(ticket, work, in_flight)
             ticket.prediction = prediction
             self.demand.hold(ticket)
         return []
@@ -343,16 +330,22 @@ class QueueState:
         return effects
 
     def _look_around(self, now: float) -> list[Effect]:
-        """Time may have made room somewhere: look at every backend, in a large pool at a few."""
+        """Time may have made room somewhere: look at one backend, and at some that are idle.
+
+        Backends' own events and figures tell of most room at once.
+        """
         effects: list[Effect] = []
+        self._ticks += 1
         for pool in [pool for pool in self._pools.values() if pool.waiting]:
             candidates = self._candidates(pool.model)
-            if len(candidates) <= _MOST_LOOKED_AT:
-                effects += self._pump_pool(pool, None, now)
+            count = len(candidates)
+            if not count:
                 continue
-            self._next_looked_at += _MOST_LOOKED_AT
-            for place in range(self._next_looked_at, self._next_looked_at + _MOST_LOOKED_AT):
-                effects += self._pump_pool(pool, candidates[place % len(candidates)], now)
+            effects += self._pump_pool(pool, candidates[self._ticks % count], now)
+            for place in range(min(count, _IDLE_LOOKED_AT)):
+                backend = candidates[(self._ticks * _IDLE_LOOKED_AT + place) % count]
+                if not backend.in_flight and backend.is_usable(now):
+                    effects += self._pump_pool(pool, backend, now)
         return effects
 
     def _pump_pool(self, pool: Pool, freed: Backend | None, now: float) -> list[Effect]:
@@ -364,36 +357,18 @@ class QueueState:
             now: Monotonic seconds.
         """
         effects: list[Effect] = []
-        while pool.waiting:
-            effect = self._dispatch_next(pool, freed, now)
-            if effect is None:
-                break
-            effects.append(effect)
+        if not pool.waiting:
+            return effects
+        candidates = self._candidates(pool.model)
+        if freed is not None:
+            candidates = (freed,) if freed in candidates else ()
+        may_dispatch = partial(self._may_dispatch, now=now)
+        look = Look(pool, candidates, self._placement, may_dispatch, self._policy.backfill, now)
+        while pool.waiting and (found := look.next()) is not None:
+            ticket, backend = found
+            self._leave_queue(ticket, now)
+            effects.append(self._dispatch(ticket, backend, pool, now))
         return effects
-
-    def _dispatch_next(self, pool: Pool, freed: Backend | None, now: float) -> Dispatch | None:
-        too_large: list[Ticket] = []
-        for ticket in pool.in_turn(now, partial(self._may_dispatch, now=now)):
-            candidates = self._candidates(ticket.model)
-            if freed is not None:
-                candidates = (freed,) if freed in candidates else ()
-            placed = self._placement.pick(candidates, ticket, now)
-            if placed.backend is not None:
-                for other in too_large:
-                    other.passed += 1
-                self._leave_queue(ticket, now)
-                return self._dispatch(ticket, placed.backend, pool, now)
-            if not placed.usable and not ticket.tried:
-                return None
-            if not ticket.tried:
-                # What has failed a request may be free, and is then for the others.
-                too_large.append(ticket)
-                # A lower class that trickles does not keep room from better ones.
-                keeps_room = ticket.passed >= _MOST_PASSED
-                keeps_room = keeps_room and ticket.service_class is pool.best_class()
-                if keeps_room or len(too_large) > self._policy.backfill:
-                    return None
-        return None
 
     def _dispatch(self, ticket: Ticket, backend: Backend, pool: Pool, now: float) -> Dispatch:
         backend.in_flight += 1
@@ -441,6 +416,7 @@ class QueueState:
         """Turn away one that waits, or would have."""
         if ticket.waiting:
             self._leave_queue(ticket, now)
+            self.demand.release(ticket)
         self._give_back_tokens(ticket, now)
         return Drop(ticket, outcome, reason, self._retry_after(ticket))
 
@@ -448,6 +424,7 @@ class QueueState:
         waiting = [ticket for pool in self._pools.values() for ticket in pool.everybody()]
         for ticket in waiting:
             self._leave_queue(ticket, now)
+            self.demand.release(ticket)
         why = (Outcome.REJECTED_SHUTTING_DOWN, DropReason.SHUTTING_DOWN)
         return [Drop(ticket, *why, MIN_RETRY_AFTER_SECONDS) for ticket in waiting]
 
@@ -475,7 +452,6 @@ class QueueState:
         self._pool(ticket.model).remove(ticket, now)
         self._waiting -= 1
         self._tenants.waits(ticket.tenant, -1, now)
-        self.demand.release(ticket)
         if ticket.deadline is not None:
             self._timed.remove(ticket)
 

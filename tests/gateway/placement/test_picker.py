@@ -16,7 +16,7 @@ from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
 from alise_gateway.domain.cost_model import CostModel, Served
 from alise_gateway.domain.work import expected_work
 from alise_gateway.placement.affinity import AffinityIndex
-from alise_gateway.placement.picker import BestBackend, is_usable
+from alise_gateway.placement.picker import BestBackend
 from alise_gateway.queueing.events import Ticket
 from fakes.tickets import Nobody
 
@@ -107,7 +107,7 @@ def test_the_pick(pairs: list[tuple[Backend, bool]], tried_mask: int, turns: int
     for _ in range(turns):
         picker.pick(backends, request(), NOW)
     placed = picker.pick(backends, request(tried=tried), NOW)
-    usable = [made for made in backends if is_usable(made, NOW) and made not in tried]
+    usable = [made for made in backends if made.is_usable(NOW) and made not in tried]
     with_room = [made for made in usable if made.in_flight < made.max_in_flight]
     assert placed.usable == bool(usable)
     assert (placed.backend is not None) == bool(with_room)
@@ -135,10 +135,10 @@ def test_equals_take_turns() -> None:
 def test_a_half_open_breaker_lets_one_through() -> None:
     made = backend()
     made.breaker.failed(NOW)
-    assert not is_usable(made, NOW + 4)
-    assert is_usable(made, NOW + 6)
+    assert not made.is_usable(NOW + 4)
+    assert made.is_usable(NOW + 6)
     assert made.breaker.started()
-    assert not is_usable(made, NOW + 6)
+    assert not made.is_usable(NOW + 6)
 
 
 # Scores

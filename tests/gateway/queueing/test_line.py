@@ -202,6 +202,13 @@ class LineMachine(RuleBasedStateMachine):
         rest = [t for t in others if t is not overdue]
         expected = [e.ticket for e in back] + ([overdue] if overdue else []) + rest
         assert list(self.line.in_turn(self.now)) == expected
+        assert self.line.first(self.now) is (expected[0] if expected else None)
+        for place, each in enumerate(rest):
+            before = place + (overdue is not None and _key(overdue) < _key(each))
+            assert self.line.stands_behind(each, before, self.now)
+            assert not self.line.stands_behind(each, before + 1, self.now)
+        for each in expected[: len(expected) - len(rest)]:
+            assert not self.line.stands_behind(each, 1, self.now)
         assert self.line.last() is (others[-1] if others else None)
         for rank in (-0.5, 0.0, 2.5, 5.0):
             assert self.line.position(rank) == len(back) + sum(t.rank <= rank for t in others)
@@ -213,6 +220,10 @@ class LineMachine(RuleBasedStateMachine):
         assert set(numbers(self.line.everybody())) == set(numbers(everybody))
         total = sum(t.work.service_seconds for t in everybody)
         assert self.line.service_seconds == pytest.approx(total, abs=1e-9)
+
+
+def _key(ticket: Ticket) -> tuple[float, int]:
+    return (ticket.rank, ticket.number)
 
 
 TestLine = pytest.mark.slow(LineMachine.TestCase)

@@ -341,3 +341,34 @@ def test_what_failed_a_request_is_free_for_the_others() -> None:
     assert bench.submit().backend is one
     bench.finish(running)
     assert unlucky.backend is other
+
+
+# Ticks
+
+
+def test_a_tick_finds_every_idle_backend() -> None:
+    """Nothing is said of it when a breaker's time is over."""
+    backends = [backend(name=f"b{number}") for number in range(60)]
+    bench = Bench(*backends, obeying=policy(max_waiting=99))
+    for made in backends[1:]:
+        made.removed = True
+    waiting = [bench.submit() for _ in range(4)]
+    for made in backends[17:20]:
+        made.removed = False
+    bench.tick(0.1)
+    assert [client.backend for client in waiting[1:]] == backends[17:20]
+
+
+def test_ticks_come_round_to_every_backend() -> None:
+    backends = [backend(name=f"b{number}") for number in range(200)]
+    bench = Bench(*backends, obeying=policy(max_waiting=99))
+    for _ in backends:
+        bench.submit()
+    waiting = bench.submit()
+    backends[123].max_in_flight = 2
+    ticks = 0
+    while waiting.waits:
+        bench.tick(0.1)
+        ticks += 1
+    assert waiting.backend is backends[123]
+    assert ticks <= 200
