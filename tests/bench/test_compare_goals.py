@@ -11,7 +11,9 @@ from alise_bench.compare.results import (
     ALONE,
     FLOOD,
     FLOODED,
+    LEARNED,
     MAIN,
+    OVERLOAD,
     Judged,
     Results,
     RowResult,
@@ -116,6 +118,35 @@ def test_the_flood_is_judged_by_the_same_tenant_alone() -> None:
     assert found.measured is not None
     assert found.measured.median == pytest.approx(1.2)
     assert found.verdict is Verdict.PASS
+
+
+def test_an_overload_is_judged_by_itself() -> None:
+    rows = [row("default", 1.3, 4.0, cell=OVERLOAD), row("fcfs", 1.3, 10.0, cell=OVERLOAD)]
+    goals = judged(*rows)
+    assert goals["mean TTLT at rho 1.3 in ten minutes of overload, by fcfs's"].verdict == "pass"
+    assert goals["mean TTLT at rho 1.3, by fcfs's"].verdict is Verdict.OPEN
+
+
+def test_a_missed_flood_says_what_the_engines_did() -> None:
+    inside = msgspec.structs.replace
+    rows = [
+        inside(row(ALONE, 0.2, 1.0, cell=FLOOD), engine_ttft_s=stats(0.5)),
+        inside(row(FLOODED, 2.2, 3.0, cell=FLOOD), engine_ttft_s=stats(1.0)),
+    ]
+    found = judged(*rows)["p95 TTFT of a tenant beside one that floods, by its value alone"]
+    assert found.verdict is Verdict.FAIL
+    assert found.reason.endswith("inside them 2.00")
+
+
+def test_rates_are_judged_with_a_predictor_that_has_learned_too() -> None:
+    searches = tuple(
+        search("chat", name, rate)
+        for name, rate in (("direct-least", 10.0), ("default", 11.0), (LEARNED, 22.0))
+    )
+    goals = judged(searches=searches)
+    text = "rate at equal mean normalized latency, chat"
+    assert goals[f"{text}, by direct-least's"].verdict is Verdict.FAIL
+    assert goals[f"{text}, having learned, by direct-least's"].verdict is Verdict.PASS
 
 
 def test_rates_are_compared_with_direct_dispatch() -> None:

@@ -251,8 +251,9 @@ def test_missing_counters_say_nothing(missing: str) -> None:
 
 
 def crowd(it: Admission, running: int = 4, waiting: int = 9, until: float = 3.0) -> None:
-    tell(it, 0, running=running, waiting=waiting)
-    tell(it, until, running=running, waiting=waiting)
+    """From when those that were just sent have arrived."""
+    tell(it, 0.1, running=running, waiting=waiting)
+    tell(it, 0.1 + until, running=running, waiting=waiting)
 
 
 def test_an_engine_that_queues_is_given_fewer() -> None:
@@ -277,7 +278,7 @@ def test_arrivals_pass_through_the_engines_queue() -> None:
     it = admission(None)
     crowd(it, until=1.9)
     assert it.learned_limit is None
-    tell(it, 1.95, running=4, waiting=2)
+    tell(it, 2.05, running=4, waiting=2)
     tell(it, 4, running=4, waiting=9)
     assert it.learned_limit is None, "the time counts from when it began again"
 
@@ -292,6 +293,33 @@ def test_a_limit_that_all_run_within_is_raised() -> None:
     tell(it, 6, running=5, waiting=0)
     tell(it, 7, running=5, waiting=2)
     assert it.learned_limit == 7.0, "once, since it is not reached any more"
+
+
+def test_a_large_limit_is_raised_faster() -> None:
+    """A burst of small requests is over before a limit of hundreds has been raised by ones."""
+    it = admission(None)
+    send(it, 200)
+    crowd(it, running=198)
+    assert it.learned_limit == 200
+    tell(it, 4, running=200, waiting=0)
+    assert it.learned_limit == pytest.approx(210)
+
+
+def test_who_came_during_a_step_waits_for_the_next_one() -> None:
+    """At hundreds of requests a second some are always between two steps."""
+    it = admission(None)
+    step_seconds = 0.02
+    it.ledger.set_pace(step_seconds, NOW)
+    for second in range(4):
+        now = NOW + second
+        for number in range(9):
+            it.ledger.add(100 * second + number, 10, None, now)
+        figures = EngineFigures(at=now, running=4, waiting=9)
+        it.observe(figures, now + step_seconds)
+    assert it.learned_limit is None
+    it.observe(replace(figures, at=NOW + 5), NOW + 5)
+    it.observe(replace(figures, at=NOW + 8), NOW + 8)
+    assert it.learned_limit == 6, "nobody came since, and they are still there"
 
 
 @pytest.mark.parametrize("figures", [{"running": None}, {"waiting": None}])

@@ -34,6 +34,7 @@ def front_rows() -> dict[str, Row]:
             cost, aging_half_life_seconds=half_life
         )
         changed[f"sjf, half-life {half_life:g} s"] = replace(sjf, aging_half_life_seconds=half_life)
+    changed["cost, no guard"] = replace(cost, guard_seconds=_GUARDS[-1])
     for guard in _GUARDS:
         text = "no guard" if guard == _GUARDS[-1] else f"guard {guard:g} s"
         changed[text] = replace(default, guard_seconds=guard)

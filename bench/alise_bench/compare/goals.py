@@ -13,7 +13,9 @@ from alise_bench.compare.results import (
     ALONE,
     FLOOD,
     FLOODED,
+    LEARNED,
     MAIN,
+    OVERLOAD,
     Judged,
     Results,
     RowResult,
@@ -33,13 +35,20 @@ _CLOSE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class _Ratio:
-    """A figure of the default by another row's, at one load of the main cell."""
+    """A figure of the default by another row's, at one load of a cell."""
 
-    text: str
+    figure: str
     pick: Pick
     versus: str
     rho: float
     limit: float
+    cell: str = MAIN
+
+    @property
+    def text(self) -> str:
+        """What is judged."""
+        where = "" if self.cell == MAIN else f" in {self.cell}"
+        return f"{self.figure} at rho {self.rho:g}{where}, by {self.versus}'s"
 
 
 _SHORT = part("ttft_s", "p95", "short_half")
@@ -54,6 +63,7 @@ _RATIOS = (
     *(_Ratio(_SHORT_TEXT, _SHORT, base, rho, 0.2) for rho in (1.0, 1.1) for base in _BASES),
     *(_Ratio(_MEAN_TEXT, _MEAN, base, 1.1, 0.8) for base in _BASES),
     *(_Ratio(_MEAN_TEXT, _MEAN, base, 1.3, 0.5) for base in _BASES),
+    *(_Ratio(_MEAN_TEXT, _MEAN, base, 1.3, 0.5, OVERLOAD) for base in _BASES),
     *(_Ratio(_LONG_TEXT, _LONG, base, 1.0, 1.25) for base in _BASES),
     *(_Ratio(_LONG_TEXT, _LONG, base, 1.1, 1.6) for base in _BASES),
     *(_Ratio(_MEAN_TEXT, _MEAN, "shuffled", rho, 1.0) for rho in (1.0, 1.1)),
@@ -70,7 +80,7 @@ def judge(results: Results) -> list[Judged]:
     """All goals, in a fixed order."""
     main = [row for row in results.rows if row.cell == MAIN]
     return [
-        *(_judge_ratio(main, goal) for goal in _RATIOS),
+        *(_judge_ratio(results.rows, goal) for goal in _RATIOS),
         *(_judge_gap(main, rho) for rho in (1.0, 1.1)),
         *(_judge_unsaturated(main, base) for base in ("direct-least", "direct-rr")),
         *(_judge_tokens(main, base) for base in ("direct-least", "direct-rr")),
@@ -102,12 +112,11 @@ def _at(rows: Sequence[RowResult], rho: float) -> list[RowResult]:
     return [row for row in rows if row.rho is not None and abs(row.rho - rho) < _CLOSE]
 
 
-def _judge_ratio(main: Sequence[RowResult], goal: _Ratio) -> Judged:
-    here = _at(main, goal.rho)
-    text = f"{goal.text} at rho {goal.rho:g}, by {goal.versus}'s"
+def _judge_ratio(rows: Sequence[RowResult], goal: _Ratio) -> Judged:
+    here = _at([row for row in rows if row.cell == goal.cell], goal.rho)
     measured = spread(ratios(here, SUBJECT, goal.versus, goal.pick))
     truth = spread(ratios(here, TRUTH, goal.versus, goal.pick))
-    return _at_most(text, goal.limit, measured, _with_truth(truth, goal.limit))
+    return _at_most(goal.text, goal.limit, measured, _with_truth(truth, goal.limit))
 
 
 def _judge_gap(main: Sequence[RowResult], rho: float) -> Judged:
@@ -152,15 +161,21 @@ def _judge_tokens(main: Sequence[RowResult], base: str) -> Judged:
 
 
 def _judge_flood(rows: Sequence[RowResult]) -> Judged:
-    alone = {row.seed: row.ttft_s for row in rows if row.name == ALONE}
-    values = []
-    for row in rows:
-        before = alone.get(row.seed)
-        if row.name == FLOODED and row.ttft_s is not None and before is not None:
-            values.append(row.ttft_s.p95 / before.p95)
+    measured, inside = (
+        spread(_by_value_alone(rows, part(name, "p95"))) for name in ("ttft_s", "engine_ttft_s")
+    )
     text = "p95 TTFT of a tenant beside one that floods, by its value alone"
-    reason = "alone it meets idle engines; beside the other one, full ones"
-    return _at_most(text, _FLOOD, spread(values), reason)
+    share = "-" if inside is None else number(inside.median)
+    reason = f"alone it meets idle engines, beside the other one full ones: inside them {share}"
+    return _at_most(text, _FLOOD, measured, reason)
+
+
+def _by_value_alone(rows: Sequence[RowResult], pick: Pick) -> Iterator[float]:
+    alone = {row.seed: pick(row) for row in rows if row.name == ALONE}
+    for row in rows:
+        mine, before = pick(row), alone.get(row.seed)
+        if row.name == FLOODED and mine is not None and before:
+            yield mine / before
 
 
 def _judge_rates(searches: Sequence[Search]) -> Iterator[Judged]:
@@ -171,9 +186,11 @@ def _judge_rates(searches: Sequence[Search]) -> Iterator[Judged]:
     for workload, limit in _RATES:
         here = [search for search in searches if search.workload == workload]
         for text, rate in measures:
-            measured, truth = (_rate_ratio(here, name, rate) for name in (SUBJECT, TRUTH))
-            line = f"rate at equal {text}, {workload}, by direct-least's"
-            yield _at_least(line, limit, measured, _with_truth(truth, limit, floor=True))
+            truth = _rate_ratio(here, TRUTH, rate)
+            for name, how in ((SUBJECT, ""), (LEARNED, ", having learned")):
+                measured = _rate_ratio(here, name, rate)
+                line = f"rate at equal {text}, {workload}{how}, by direct-least's"
+                yield _at_least(line, limit, measured, _with_truth(truth, limit, floor=True))
 
 
 def _rate_ratio(

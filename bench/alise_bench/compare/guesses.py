@@ -25,6 +25,8 @@ from alise_predictor.serving import LengthPredictor
 _SETTINGS = PredictorSettings()
 _HIGHEST_EXACT = 1_000_000
 _NOISE = (0.4, 1.6)
+_STUDY_SECONDS = 0.1
+"""Between two answers of a row's history."""
 MODEL = "trace"
 """Name under which requests without one are learned about."""
 
@@ -98,10 +100,16 @@ class Guesser:
         rows: The trace.
         opinions: Of its prompts; asked only where predictions are told.
         seed: Of shuffling and noise.
+        history: Requests whose answers ended, one after the other, before the run.
     """
 
     def __init__(
-        self, knowledge: Knowledge, rows: Sequence[TraceRow], opinions: Opinions, seed: int
+        self,
+        knowledge: Knowledge,
+        rows: Sequence[TraceRow],
+        opinions: Opinions,
+        seed: int,
+        history: Sequence[TraceRow] = (),
     ) -> None:
         self._rows = rows
         self._opinions = opinions
@@ -114,6 +122,8 @@ class Guesser:
         loaded = with_bundle(opinions.model, _SETTINGS, without_bundle(_SETTINGS))
         self._loaded: Loaded = loaded
         self._asked: dict[int, _Asked] = {}
+        if history:
+            self._study(history)
 
     def guess(self, number: int, now: float) -> LengthDistribution:
         """What is told of a request on arrival."""
@@ -150,6 +160,16 @@ class Guesser:
             censored=False,
             now=now,
         )
+
+    def _study(self, history: Sequence[TraceRow]) -> None:
+        before = copy(self)
+        before._rows, before._opinions = history, self._opinions.of(history)
+        before._source = list(range(len(history)))
+        for number in range(len(history)):
+            now = _STUDY_SECONDS * (number - len(history))
+            before._told(number, before._opinions.first(number), now)
+            before.refine(number, now)
+            before.learn(number, now)
 
     def _told(self, number: int, raw: RawPrediction, now: float) -> LengthDistribution:
         source = self._source[number]

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 from alise_bench.compare.engine import fit_context
 from alise_bench.workloads.arrivals import Arrival
+from alise_bench.workloads.corpora import WorkloadPrompt
 from alise_bench.workloads.prompts import (
     TenantShare,
     Workload,
@@ -15,6 +17,9 @@ from alise_bench.workloads.prompts import (
 )
 from alise_bench.workloads.recorded import ArrivalKind, Wish, make_arrivals
 from alise_bench.workloads.traces import TraceRow, read_trace
+
+_PARTS = 1_000
+"""Into which prompts are divided by their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Source:
         data: Folder of data sets; ``None`` for the sample.
         ranks: Rank file, see ``load_workload``.
         tenants: Who sends.
+        study_share: Part of the prompts that are not sent, but left to be learned from.
     """
 
     workload: WorkloadName = WorkloadName.MIXED
@@ -51,6 +57,7 @@ class Source:
     data: Path | None = None
     ranks: Path | None = None
     tenants: tuple[TenantShare, ...] = ()
+    study_share: float = 0.0
 
 
 class Library:
@@ -63,9 +70,19 @@ class Library:
     def __init__(self) -> None:
         self._read: dict[tuple[WorkloadName, Path | None, int], Workload] = {}
 
+    def study(self, source: Source, seed: int, context_tokens: int) -> list[TraceRow]:
+        """The requests of a source that are never sent."""
+        workload = self._workload(source, seed)
+        rows = tuple(row for row in workload.rows if _is_studied(row, source.study_share))
+        if not rows:
+            return []
+        marks = [Arrival(0.0)] * len(rows)
+        composed = compose(replace(workload, rows=rows), marks, len(rows), seed)
+        return fit_context(composed, context_tokens)[0]
+
     def waiting(self, source: Source, seed: int, context_tokens: int) -> list[TraceRow]:
         """The requests of a source, all at once: for finding the capacity."""
-        workload = self._workload(source, seed)
+        workload = self._sent(source, seed)
         marks = [Arrival(0.0)] * source.requests
         return fit_context(compose(workload, marks, source.requests, seed), context_tokens)[0]
 
@@ -78,7 +95,7 @@ class Library:
             seed: Of everything that is drawn.
             context_tokens: Of the engine.
         """
-        workload = self._workload(source, seed)
+        workload = self._sent(source, seed)
         wish = Wish(count=source.requests, rate=rate, seed=seed, cv=source.cv)
         arrivals = make_arrivals(source.arrivals, wish, source.data)
         composed = compose(workload, arrivals.marks, source.requests, seed, source.tenants)
@@ -90,6 +107,13 @@ class Library:
         }
         return Offer(trace, facts)
 
+    def _sent(self, source: Source, seed: int) -> Workload:
+        workload = self._workload(source, seed)
+        if not source.study_share:
+            return workload
+        sent = [row for row in workload.rows if not _is_studied(row, source.study_share)]
+        return replace(workload, rows=tuple(sent))
+
     def _workload(self, source: Source, seed: int) -> Workload:
         key = source.workload, source.data, seed
         found = self._read.get(key)
@@ -97,6 +121,11 @@ class Library:
             found = load_workload(source.workload, source.data, seed, ranks=source.ranks)
             self._read[key] = found
         return found
+
+
+def _is_studied(row: WorkloadPrompt, share: float) -> bool:
+    """The same prompts whatever the seed; equal ones are on one side."""
+    return crc32(row.text.encode()) % _PARTS < share * _PARTS
 
 
 def recorded_offer(path: Path, context_tokens: int) -> Offer:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alise_bench.compare.goals import SUBJECT, ratios
-from alise_bench.compare.results import FRONT, Results, RowResult, Search
+from alise_bench.compare.results import FRONT, OVERLOAD, Results, RowResult, Search
 from alise_bench.compare.tables import part, plain, shown, tables
 from alise_bench.load.distribution import spread
 from alise_bench.overhead.goals import Verdict
@@ -35,8 +35,9 @@ def render(results: Results, pictures: Sequence[str]) -> str:
         *_goals(results),
         _picture(shots, "load"),
         *_searches(results.searches, shots),
+        *_overload([row for row in results.rows if row.cell == OVERLOAD]),
         *_front([row for row in results.rows if row.cell == FRONT], shots),
-        *_by_default([row for row in results.rows if row.cell != FRONT]),
+        *_by_default([row for row in results.rows if row.cell not in {FRONT, OVERLOAD}]),
         *_loads([row for row in results.rows if row.cell != FRONT]),
         "## Conditions",
         *_conditions(results.conditions),
@@ -74,6 +75,7 @@ def _searches(searches: Sequence[Search], shots: Mapping[str, str]) -> list[str]
     if not searches:
         return []
     first = searches[0]
+    times = dict.fromkeys(f"{item.workload} for {item.duration_s:g} s" for item in searches)
     rows = []
     for workload, row in dict.fromkeys((item.workload, item.row) for item in searches):
         mine = [item for item in searches if (item.workload, item.row) == (workload, row)]
@@ -85,30 +87,47 @@ def _searches(searches: Sequence[Search], shots: Mapping[str, str]) -> list[str]
             ]
         )
     text = (
-        f"Requests arrive for {first.duration_s:g} s (Poisson, one pod) and all are answered. "
-        "Highest rate, in requests/s, at which the mean normalized latency is at most "
+        f"Requests arrive for a fixed time ({', '.join(times)}; Poisson, one pod) and all are "
+        "answered. Highest rate, in requests/s, at which the mean normalized latency is at most "
         f"{first.normalized_bound_s_per_token:g} s/token, and at which the p99 TTFT is at most "
-        f"{first.ttft_p99_bound_s:g} s; on a grid of 2 %."
+        f"{first.ttft_p99_bound_s:g} s; on a grid of 2 %. A quarter of the prompts is not sent: "
+        "`learned` is `default` with a predictor that has learned from the answers to those."
     )
     head = ["", "at equal normalized latency", "at equal p99 TTFT"]
     return ["## Throughput at equal latency", text, table(head, rows), _picture(shots, "rates")]
 
 
+def _overload(rows: Sequence[RowResult]) -> list[str]:
+    if not rows:
+        return []
+    text = (
+        f"By the gateway's `fcfs`, at rho {rows[0].rho:.3g}, while {rows[0].requests:,} requests "
+        "arrive: what an ordering does to the last ones when more comes than can be done for a "
+        "long time. Prompts repeat, which makes them easier to predict than in the other cells."
+    )
+    return ["## Ten minutes of overload", text, _by_fcfs(rows)]
+
+
 def _front(rows: Sequence[RowResult], shots: Mapping[str, str]) -> list[str]:
     if not rows:
         return []
-    picks = (
-        part("ttft_s", "p95", "short_half"),
-        part("ttlt_s", "mean"),
-        part("ttlt_s", "p99", "longest_decile"),
-    )
+    text = f"By the gateway's `fcfs`, at rho {rows[0].rho:.3g}; each is `default` with one change."
+    return ["## What the parameters trade", text, _by_fcfs(rows), _picture(shots, "front")]
+
+
+def _by_fcfs(rows: Sequence[RowResult]) -> str:
+    picks = {
+        "short half TTFT p95": part("ttft_s", "p95", "short_half"),
+        "TTLT mean": part("ttlt_s", "mean"),
+        "TTLT p99": part("ttlt_s", "p99"),
+        "longest decile TTLT p99": part("ttlt_s", "p99", "longest_decile"),
+        "longest wait": plain("max_wait_s"),
+    }
     lines = [
-        [name, *(shown(spread(ratios(rows, name, "fcfs", pick))) for pick in picks)]
+        [name, *(shown(spread(ratios(rows, name, "fcfs", pick))) for pick in picks.values())]
         for name in dict.fromkeys(row.name for row in rows)
     ]
-    text = f"By the gateway's `fcfs`, at rho {rows[0].rho:.3g}; each is `default` with one change."
-    head = ["", "short half TTFT p95", "TTLT mean", "longest decile TTLT p99"]
-    return ["## What the parameters trade", text, table(head, lines), _picture(shots, "front")]
+    return table(["", *picks], lines)
 
 
 def _by_default(rows: Sequence[RowResult]) -> list[str]:

@@ -9,10 +9,12 @@ from alise_bench.compare.figures import Latencies, RowFigures, Stats
 from alise_bench.load.distribution import Spread
 from alise_bench.overhead.goals import Verdict
 
-MAIN, FRONT, FLOOD = "mixed", "front", "flood"
+MAIN, FRONT, FLOOD, OVERLOAD = "mixed", "front", "flood", "ten minutes of overload"
 """Cells of a suite that goals, tables or pictures look at."""
 ALONE, FLOODED = "default, alone", "default, flooded"
 """Rows of ``FLOOD``: one tenant's requests without and with the other's."""
+LEARNED = "learned"
+"""Row of searches: the default, whose predictor has learned from prompts that are not sent."""
 
 
 class RowResult(msgspec.Struct, frozen=True, kw_only=True):

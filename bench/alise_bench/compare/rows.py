@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
 from alise_core.policy import OrderingName, OrderingPolicy, SchedulingPolicy
 
@@ -41,12 +42,14 @@ class Row:
         dispatcher: Who chooses a backend.
         policy: What the gateway obeys; unused without it.
         knowledge: What the gateway is told; unused without it.
+        history: Requests whose answers the predictor has learned from before the run.
     """
 
     name: str
     dispatcher: Dispatcher
     policy: SchedulingPolicy = field(default_factory=lambda: DEFAULT)
     knowledge: Knowledge = Knowledge.PREDICTED
+    history: tuple[TraceRow, ...] = ()
 
 
 _NEVER_SECONDS = 1e9

@@ -66,7 +66,7 @@ class SimulatedEngine:
         """See ``Engine``."""
         if self._of[0] is not trace:
             self._of = (trace, self._asked.of(trace))
-        guesser = Guesser(row.knowledge, trace, self._of[1], seed)
+        guesser = Guesser(row.knowledge, trace, self._of[1], seed, row.history)
         return simulate(row, trace, guesser, Setup(self._profile, self._pods, seed=seed)).served
 
     def alone_seconds(self, item: TraceRow) -> float:

@@ -20,7 +20,9 @@ from alise_bench.compare.results import (
     FLOOD,
     FLOODED,
     FRONT,
+    LEARNED,
     MAIN,
+    OVERLOAD,
     RowResult,
     Search,
     row_result,
@@ -41,6 +43,9 @@ _QUIET_RHO = 0.2
 
 _FRONT_SEEDS = 1
 """Twenty rows."""
+_OVERLOAD_SEEDS = 2
+_OVERLOAD_REQUESTS = 5
+"""Times those of the main cell, which lasts for two minutes."""
 _SEARCH_SECONDS = {
     WorkloadName.ALPACA: 40.0,
     WorkloadName.CHAT: 100.0,
@@ -49,12 +54,26 @@ _SEARCH_SECONDS = {
 }
 """Some hundred requests at least: a pod serves less than one of ShareGPT's a second."""
 _SEARCH_SEEDS = 2
+_STUDY_SHARE = 0.25
+"""Of a searched workload's prompts: left to be learned from."""
 _TRIALS = 12
 """Of a search, about."""
 _VARIANT_SHARE = 2 / 3
 """Of the main cell's requests: variants are run once, to see whether anything is different."""
 
 _BRIEF = ("direct-least", "fcfs", "default", "oracle", "shuffled")
+_OVERLOADED = (
+    "direct-least",
+    "fcfs",
+    "cost",
+    "cost, no guard",
+    "cost, half-life 60 s",
+    "default",
+    "boost, gamma share 4",
+    "oracle",
+)
+"""What is fast on the whole, and what it does to the last ones when more comes than can be done for
+a long time."""
 _LIGHT = ("direct-rr", "direct-least", "fcfs", "default", "oracle")
 
 
@@ -147,6 +166,11 @@ def jobs_of(plan: Plan) -> list[Job]:
         Job(cell=FRONT, source=base, seed=seed, rows=("fcfs", "default", "oracle", *front_rows()))
         for seed in seeds[:_FRONT_SEEDS]
     ]
+    long = replace(base, requests=_OVERLOAD_REQUESTS * base.requests)
+    jobs += [
+        Job(cell=OVERLOAD, source=long, seed=seed, rows=_OVERLOADED, rhos=(1.3,))
+        for seed in seeds[:_OVERLOAD_SEEDS]
+    ]
     few = seeds[:_SEARCH_SEEDS]
     jobs += [_search(base, name, seed, plan) for name in _searched(plan) for seed in few]
     return [*jobs, *_variants(base)]
@@ -224,8 +248,15 @@ def _flooded(job: Job, engine: SimulatedEngine, library: Library, say: Say) -> F
 def _searched_rows(job: Job, engine: SimulatedEngine, library: Library, say: Say) -> Found:
     waiting = library.waiting(job.source, job.seed, engine.context_tokens)
     capacity = engine.capacity(waiting)
-    hunts = [Hunt(job.source, ROWS[name], job.seed, capacity, job.bounds) for name in job.rows]
-    facts = {**engine.facts(), "capacity_per_second": {str(job.seed): capacity}}
+    study = library.study(job.source, job.seed, engine.context_tokens)
+    learned = replace(ROWS["default"], name=LEARNED, history=tuple(study))
+    rows = {**ROWS, LEARNED: learned}
+    hunts = [Hunt(job.source, rows[name], job.seed, capacity, job.bounds) for name in job.rows]
+    facts = {
+        **engine.facts(),
+        "capacity_per_second": {str(job.seed): capacity},
+        "learned_from": len(study),
+    }
     searches = [search(engine, library, hunt, say) for hunt in hunts]
     return Found(searches=searches, cells={job.cell: facts})
 
@@ -256,13 +287,19 @@ def _searched(plan: Plan) -> tuple[WorkloadName, ...]:
 
 
 def _search(base: Source, name: WorkloadName, seed: int, plan: Plan) -> Job:
-    """One pod and Poisson arrivals, as in the papers."""
+    """One pod and Poisson arrivals, as in the papers, whose predictors have seen the workload."""
     return Job(
         kind=Kind.SEARCH,
         cell=f"equal latency, {name}",
-        source=replace(base, workload=name, arrivals=ArrivalKind.POISSON, requests=2_000),
+        source=replace(
+            base,
+            workload=name,
+            arrivals=ArrivalKind.POISSON,
+            requests=2_000,
+            study_share=_STUDY_SHARE,
+        ),
         seed=seed,
-        rows=("direct-least", "default", "oracle"),
+        rows=("direct-least", "default", LEARNED, "oracle"),
         pods=1,
         bounds=Bounds(duration_s=plan.search_seconds or _SEARCH_SECONDS[name]),
     )

@@ -34,6 +34,11 @@ _CALM_SECONDS = 60.0
 """Without too many preemptions for this long, the quantile goes one step back."""
 _COUNT_HALF_LIFE_SECONDS = 20.0
 """Of preemptions and ends that are compared: preemptions come in bursts."""
+_TRANSIT_STEPS = 2.0
+"""A request reaches the engine during one step and, at the latest, runs in the one after the next.
+"""
+_LIMIT_GROWTH = 0.05
+"""Of the learned limit, at every scrape that finds all running: a burst is over in seconds."""
 _SETTLE_SECONDS = 2.0
 """A queue inside the engine has to be seen over this time: arrivals pass through it."""
 
@@ -193,11 +198,12 @@ class Admission:
         waiting, running = figures.waiting, figures.running
         if waiting is None or running is None:
             return
-        if waiting <= self._policy.run_ahead:
+        # Who came during a step waits for the next one, which is not for want of room.
+        if waiting <= self._policy.run_ahead + self.ledger.begun_within(_TRANSIT_STEPS, now):
             self._crowded_since = None
             if self.learned_limit is not None and len(self.ledger) >= self.learned_limit - 1:
                 # Everything that it was given is running: it may be able to run more.
-                self.learned_limit += 1
+                self.learned_limit += max(1.0, _LIMIT_GROWTH * self.learned_limit)
             return
         if self._crowded_since is None:
             self._crowded_since = now

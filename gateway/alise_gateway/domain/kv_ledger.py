@@ -158,6 +158,12 @@ class KvLedger:
             self._base = self._total = 0.0  # rounding must not outlive an idle moment
         return entry.predicted_tokens
 
+    def begun_within(self, steps: float, now: float) -> int:
+        """Requests that were added no more than so many steps ago."""
+        self._advance(now)
+        since = self._steps - steps
+        return sum(entry.start >= since for entry in self._sorted)
+
     @property
     def total(self) -> float:
         """KV tokens of all requests at their own ends: at least the future peak."""
