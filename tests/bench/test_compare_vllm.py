@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,15 +22,11 @@ from alise_bench.compare.vllm_lengths import (
     chat_body,
     lengths_of,
     shaped,
-    table_lines,
 )
 from alise_bench.compare.vllm_servers import (
     MAX_NUM_SEQS,
     gateway_config,
-    plugin_path,
-    vllm_command,
 )
-from alise_bench.demo.servers import VllmPlace
 from alise_bench.load.request import Address, LoadRequest, post
 from alise_bench.load.result import ErrorKind, RequestResult
 from alise_bench.workloads.traces import TraceRow
@@ -40,9 +35,7 @@ from alise_core.outcome import Outcome
 from alise_core.policy import OrderingName
 from alise_core.service_class import ServiceClass
 from alise_gateway.settings import GatewaySettings
-from alise_vllm.lengths import parse_lengths, prompt_key
 
-PLACE = VllmPlace(vllm="/env/bin/vllm", model="/env/model")
 ENGINES = [Address("127.0.0.1", 9001), Address("127.0.0.1", 9002)]
 
 
@@ -66,15 +59,6 @@ def test_a_prompt_that_comes_again_gets_an_answer_as_long() -> None:
     assert list(lengths_of(rows).values()) == [50, 10]
 
 
-def test_the_table_is_what_the_plugin_reads() -> None:
-    text = table_lines({"one": 7, "two": 9}, [[1, 2], [3]])
-    found = list(parse_lengths(text.splitlines(), "lengths"))
-    assert [(row.prompt_sha256, row.output_tokens) for row in found] == [
-        (prompt_key([1, 2]), 7),
-        (prompt_key([3]), 9),
-    ]
-
-
 def test_a_request_says_nothing_of_its_answers_length() -> None:
     item = replace(asked("why", 123), service_tier="flex")
     body = json.loads(chat_body(item, "m"))
@@ -88,29 +72,6 @@ def test_a_request_says_nothing_of_its_answers_length() -> None:
 
 
 # Processes
-
-
-def test_each_engine_has_its_cpu_and_replays_from_the_file(tmp_path: Path) -> None:
-    first = vllm_command(PLACE, 8001, 0, tmp_path / "lengths.jsonl", tmp_path)
-    second = vllm_command(PLACE, 8002, 1, tmp_path / "lengths.jsonl", tmp_path)
-    assert first[0] == "env"
-    assert f"PYTHONPATH={tmp_path}" in first
-    place = first.index("--additional-config")
-    assert json.loads(first[place + 1]) == {
-        "alise": {"replay_file": str(tmp_path / "lengths.jsonl")}
-    }
-    assert "--no-enable-prefix-caching" in first
-    assert f"--max-num-seqs={MAX_NUM_SEQS}" in first
-    bound = "VLLM_CPU_OMP_THREADS_BIND="
-    cpus = [next(word for word in line if word.startswith(bound)) for line in (first, second)]
-    assert len(set(cpus)) == 2
-
-
-def test_the_plugin_is_reached_without_what_lies_beside_it(tmp_path: Path) -> None:
-    path = plugin_path(tmp_path)
-    assert plugin_path(tmp_path) == path
-    assert {entry.name for entry in path.iterdir()} == {"alise_core", "alise_vllm"}
-    assert (path / "alise_vllm/replay.py").is_file()
 
 
 @pytest.mark.parametrize("name", [*OrderingName, "default"])

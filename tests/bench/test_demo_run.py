@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from alise_bench.demo.cli import main
-from alise_bench.demo.servers import parse_vllm
 from alise_bench.overhead.procfs import tree_pids
 from alise_bench.processes import alise_command
 from alise_core.errors import ConfigError
@@ -66,10 +65,3 @@ def _runs(pid: int) -> bool:
 def test_the_time_is_bounded(seconds: str) -> None:
     with pytest.raises(ConfigError, match="1 to 600"):
         main(["--seconds", seconds])
-
-
-def test_a_wrong_place_of_vllm_is_refused() -> None:
-    place = parse_vllm('{"vllm": "/a/vllm", "model": "/m", "python": "p", "version": "1"}')
-    assert (place.vllm, place.model) == ("/a/vllm", "/m")
-    with pytest.raises(ConfigError, match="vllm_env"):
-        parse_vllm("{}")

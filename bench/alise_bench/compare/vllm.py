@@ -30,8 +30,6 @@ from alise_bench.compare.vllm_lengths import (
     chat_body,
     lengths_of,
     shaped,
-    table_lines,
-    tokenized,
 )
 from alise_bench.compare.vllm_servers import (
     CONTEXT_TOKENS,
@@ -43,10 +41,11 @@ from alise_bench.compare.vllm_servers import (
     running_engines,
     running_gateway,
 )
-from alise_bench.demo.servers import VllmPlace, parse_vllm
 from alise_bench.load.request import Address, LoadRequest, post
 from alise_bench.load.result import RequestResult
 from alise_bench.processes import Child, ChildFailed, free_port, interrupted_by_signals
+from alise_bench.vllm.place import VllmPlace, parse_vllm
+from alise_bench.vllm.replay import write_table
 from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
 from alise_core.outcome import Outcome
@@ -152,10 +151,8 @@ class VllmEngine:
         self._servers = []
         self._lengths = {**self._lengths, **lengths}
         asked = list(self._lengths)
-        python = Path(self._place.vllm).with_name("python")
-        ids = tokenized(python, self._place.model, asked)
         path = self._folder / "lengths.jsonl"
-        path.write_text(table_lines(self._lengths, ids), encoding="utf-8")
+        ids = write_table(path, self._place, self._lengths)
         with interrupted_by_signals():
             self._servers = self._started.enter_context(
                 running_engines(self._place, self._count, path, self._folder)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import alise_core
-import alise_vllm
 from alise_bench.compare.rows import Row
-from alise_bench.demo.servers import VllmPlace
 from alise_bench.load.request import Address
 from alise_bench.processes import (
     Child,
@@ -24,6 +20,8 @@ from alise_bench.processes import (
     running,
     wait_until,
 )
+from alise_bench.vllm.command import BASIC_OPTIONS, Serving, plugin_path, vllm_command
+from alise_bench.vllm.place import VllmPlace
 from alise_core.policy import SchedulingPolicy
 from alise_core.wire.engine_metrics import PREEMPTIONS
 
@@ -35,14 +33,12 @@ exists at some requests a second."""
 RUN_AHEAD = 1
 """Requests that the gateway gives it beyond those: an engine never waits for the next one then."""
 OPTIONS = (
-    "--enforce-eager",
-    "--distributed-executor-backend=uni",
+    *BASIC_OPTIONS,
     "--no-enable-prefix-caching",
     f"--max-model-len={CONTEXT_TOKENS}",
     f"--max-num-seqs={MAX_NUM_SEQS}",
 )
-"""Nothing compiled and one process: two engines share two CPUs with gateway and load. Without a
-prefix cache no row finds what an earlier one has left."""
+"""Without a prefix cache no row finds what an earlier one has left."""
 
 _VLLM_SECONDS = 300.0
 _GATEWAY_SECONDS = 30.0
@@ -94,12 +90,12 @@ def running_engines(
     Raises:
         ChildFailed: One ended or did not become ready.
     """
-    plugin = plugin_path(folder)
+    serving = Serving(place, MODEL, lengths, plugin_path(folder), OPTIONS)
     with ExitStack() as stack:
         servers = []
         for number in range(count):
             address = Address("127.0.0.1", free_port())
-            command = vllm_command(place, address.port, number, lengths, plugin)
+            command = vllm_command(serving, address.port, number)
             child = stack.enter_context(running(f"vllm-{number}", command, folder))
             servers.append(Server(child, address))
         for server in servers:
@@ -126,41 +122,6 @@ def running_gateway(config: dict[str, Any], name: str, folder: Path) -> Iterator
         yield child
 
 
-def vllm_command(
-    place: VllmPlace, port: int, number: int, lengths: Path, plugin: Path
-) -> list[str]:
-    """The command line of one server.
-
-    Args:
-        place: Where vLLM and the model are.
-        port: Where to listen.
-        number: Of the server; chooses its CPU.
-        lengths: The file to replay from.
-        plugin: A folder that holds ``alise_vllm`` and what it imports.
-    """
-    cpus = sorted(os.sched_getaffinity(0))
-    variables = {
-        "PYTHONPATH": str(plugin),
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "OMP_NUM_THREADS": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": str(cpus[number % len(cpus)]),
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-    replay = json.dumps({"alise": {"replay_file": str(lengths)}})
-    return [
-        "env",
-        *(f"{name}={value}" for name, value in variables.items()),
-        *(place.vllm, "serve", place.model, "--served-model-name", MODEL),
-        *("--host", "127.0.0.1", "--port", str(port)),
-        *OPTIONS,
-        *("--logits-processors", "alise_vllm.replay:ReplayLengths"),
-        *("--additional-config", replay),
-    ]
-
-
 def gateway_config(
     row: Row, port: int, engines: Iterable[Address], *, tier1: bool
 ) -> dict[str, Any]:
@@ -179,20 +140,6 @@ def gateway_config(
         "scheduling": _scheduling(policy),
         "predictor": {"tier1": "auto" if tier1 else "off"},
     }
-
-
-def plugin_path(folder: Path) -> Path:
-    """A folder with links to the plugin and to what it imports, and nothing else.
-
-    An installed ALISE shares its folder with packages that vLLM's environment must not see.
-    """
-    path = folder / "plugin"
-    path.mkdir(exist_ok=True)
-    for package in (alise_core, alise_vllm):
-        link = path / package.__name__
-        if not link.exists():
-            link.symlink_to(Path(package.__path__[0]).resolve(), target_is_directory=True)
-    return path
 
 
 def _scheduling(policy: SchedulingPolicy) -> dict[str, Any]:

@@ -25,10 +25,9 @@ from alise_bench.demo.outcome import DemoOutcome, evaluate
 from alise_bench.demo.servers import (
     Engines,
     Stack,
-    VllmPlace,
-    parse_vllm,
-    running_engines,
+    running_simulators,
     running_stack,
+    running_vllm,
 )
 from alise_bench.demo.view import length_table, outcome_table
 from alise_bench.demo.workload import (
@@ -43,6 +42,7 @@ from alise_bench.load.loops import OpenLoop, run_open
 from alise_bench.load.request import LoadRequest, post
 from alise_bench.load.result import RequestResult
 from alise_bench.processes import ChildFailed, interrupted_by_signals
+from alise_bench.vllm.place import VllmPlace, parse_vllm
 from alise_core.errors import ConfigError
 from alise_core.policy import OrderingName, SchedulingPolicy
 
@@ -63,19 +63,17 @@ class Scale:
         rate: Requests per second.
         in_flight: Requests that one engine runs at a time.
         limits: Which prompts it can take.
-        exact: Make the engine generate just the recorded number of tokens.
     """
 
     rate: float
     in_flight: int
     limits: Limits
-    exact: bool
 
 
 # 16 sequences at about 12 ms a step and 278 tokens an answer: two engines serve 9 a second.
-_SIM = Scale(rate=9.0, in_flight=16, limits=Limits(), exact=False)
+_SIM = Scale(rate=9.0, in_flight=16, limits=Limits())
 # Two tiny models on two CPUs, shared with gateway and load: 8 sequences at about 6 ms a step.
-_VLLM = Scale(rate=5.0, in_flight=8, limits=Limits(output_tokens=256), exact=True)
+_VLLM = Scale(rate=5.0, in_flight=8, limits=Limits(output_tokens=256))
 
 
 def main(arguments: list[str]) -> int:
@@ -139,10 +137,14 @@ def _run(
     kind = "simulated" if vllm is None else "vLLM"
     with ExitStack() as servers:
         with console.status(f"starting two {kind} engines"):
-            engines = servers.enter_context(running_engines(folder, vllm, scale.in_flight))
-        first = _serve(engines, _ORDERINGS[0], rows, offsets, (scale, folder, console))
+            if vllm is None:
+                starting = running_simulators(folder, scale.in_flight)
+            else:
+                starting = running_vllm(folder, vllm, rows, scale.in_flight)
+            engines = servers.enter_context(starting)
+        first = _serve(engines, _ORDERINGS[0], rows, offsets, folder, console)
         with running_stack(folder, engines, _ORDERINGS[1]) as stack:
-            second = _measure(stack, _ORDERINGS[1], rows, offsets, (scale, console))
+            second = _measure(stack, _ORDERINGS[1], rows, offsets, console)
             _show(first, second, _lengths(stack, len(rows)), as_json=options.json)
             if options.keep:
                 _keep(stack, console)
@@ -154,12 +156,12 @@ def _serve(
     ordering: str,
     rows: list[SamplePrompt],
     offsets: list[float],
-    around: tuple[Scale, Path, Console],
+    folder: Path,
+    console: Console,
 ) -> DemoOutcome:
     """The load through a gateway of its own."""
-    scale, folder, console = around
     with running_stack(folder, engines, ordering) as stack:
-        return _measure(stack, ordering, rows, offsets, (scale, console))
+        return _measure(stack, ordering, rows, offsets, console)
 
 
 def _measure(
@@ -167,12 +169,11 @@ def _measure(
     ordering: str,
     rows: list[SamplePrompt],
     offsets: list[float],
-    around: tuple[Scale, Console],
+    console: Console,
 ) -> DemoOutcome:
     """The load through a gateway that runs."""
-    scale, console = around
     console.print(f"{len(rows)} requests, ordering {ordering}", highlight=False)
-    outcome = uvloop.run(_load(stack, rows, offsets, scale, console))
+    outcome = uvloop.run(_load(stack, rows, offsets, console))
     stack.check_alive()
     return outcome
 
@@ -181,16 +182,11 @@ async def _load(
     stack: Stack,
     rows: list[SamplePrompt],
     offsets: list[float],
-    scale: Scale,
     console: Console,
 ) -> DemoOutcome:
     requests = [
         LoadRequest(
-            post(
-                stack.gateway,
-                "/v1/chat/completions",
-                chat_body(row, stack.model, exact=scale.exact),
-            ),
+            post(stack.gateway, "/v1/chat/completions", chat_body(row, stack.model)),
             streamed=True,
             reads_usage=True,
         )

@@ -4,16 +4,13 @@ All on loopback ports that nobody else has.
 """
 
 import http.client
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from alise_bench.demo.workload import sample_path
+from alise_bench.demo.workload import SamplePrompt, sample_path
 from alise_bench.load.request import Address
 from alise_bench.processes import (
     Child,
@@ -24,7 +21,9 @@ from alise_bench.processes import (
     running,
     wait_until,
 )
-from alise_core.errors import ConfigError
+from alise_bench.vllm.command import BASIC_OPTIONS, Serving, plugin_path, vllm_command
+from alise_bench.vllm.place import VllmPlace
+from alise_bench.vllm.replay import conversation, write_table
 
 ENGINES = 2
 MODEL = "alise-demo"
@@ -32,14 +31,8 @@ _GATEWAY_SECONDS = 30.0
 _SIM_SECONDS = 30.0
 _VLLM_SECONDS = 240.0
 _ENGINE_URL = re.compile(r"sim-engine ready: (http://\S+)")
+_VLLM_OPTIONS = (*BASIC_OPTIONS, "--max-model-len=4096")
 _WAITING = re.compile(r"^alise_gateway_waiting_requests(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
-
-
-class VllmPlace(msgspec.Struct, frozen=True):
-    """A real vLLM: what ``tools/vllm_env.py`` prints."""
-
-    vllm: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,44 +96,58 @@ class Stack:
         return self.children[-1].log.read_text(encoding="utf-8", errors="replace")
 
 
-def parse_vllm(text: str) -> VllmPlace:
-    """Read the line of ``tools/vllm_env.py``.
-
-    Raises:
-        ConfigError: It is not that.
-    """
-    try:
-        return msgspec.json.decode(text, type=VllmPlace)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"--vllm wants the JSON line of tools/vllm_env.py: {error}") from error
-
-
 @contextmanager
-def running_engines(folder: Path, vllm: VllmPlace | None, in_flight: int) -> Iterator[Engines]:
-    """Start the engines, wait until they answer, end them.
+def running_simulators(folder: Path, in_flight: int) -> Iterator[Engines]:
+    """Start simulated engines, wait until they answer, end them.
 
     Args:
         folder: For logs.
-        vllm: Real engines instead of the simulator.
         in_flight: Requests that one engine runs at a time.
 
     Raises:
         ChildFailed: A process ended or did not become ready.
     """
+    commands = [_sim_command(in_flight)] * ENGINES
+    with _running(commands, folder) as children:
+        urls = tuple(_await_sim(child) for child in children)
+        yield Engines(urls, children, in_flight)
+
+
+@contextmanager
+def running_vllm(
+    folder: Path, place: VllmPlace, rows: Sequence[SamplePrompt], in_flight: int
+) -> Iterator[Engines]:
+    """Start real engines that replay the recorded lengths, wait until they answer, end them.
+
+    Args:
+        folder: For logs and the table of lengths.
+        place: Where vLLM and the model are.
+        rows: What will be asked.
+        in_flight: Requests that one engine runs at a time.
+
+    Raises:
+        ChildFailed: A process ended or did not become ready.
+    """
+    lengths = folder / "lengths.jsonl"
+    write_table(lengths, place, {conversation(row.messages): row.output_tokens for row in rows})
+    options = (*_VLLM_OPTIONS, f"--max-num-seqs={in_flight}")
+    serving = Serving(place, MODEL, lengths, plugin_path(folder), options)
+    ports = [free_port() for _ in range(ENGINES)]
+    commands = [vllm_command(serving, port, number) for number, port in enumerate(ports)]
+    with _running(commands, folder) as children:
+        for child, port in zip(children, ports, strict=True):
+            _await_vllm(child, port)
+        yield Engines(tuple(f"http://127.0.0.1:{port}" for port in ports), children, in_flight)
+
+
+@contextmanager
+def _running(commands: Sequence[list[str]], folder: Path) -> Iterator[tuple[Child, ...]]:
+    """All start at the same time: a real engine takes most of a minute."""
     with ExitStack() as stack:
-        engines: list[Child] = []
-        urls: list[str] = []
-        for number in range(ENGINES):
-            if vllm is None:
-                command, url = _sim_command(in_flight), ""
-            else:
-                command, url = _vllm_command(vllm, number, in_flight)
-            engines.append(stack.enter_context(running(f"engine-{number}", command, folder)))
-            urls.append(url)
-        # Both start at the same time: a real engine takes most of a minute.
-        for number, engine in enumerate(engines):
-            urls[number] = _await_sim(engine) if vllm is None else _await_vllm(engine, urls[number])
-        yield Engines(tuple(urls), tuple(engines), in_flight)
+        yield tuple(
+            stack.enter_context(running(f"engine-{number}", command, folder))
+            for number, command in enumerate(commands)
+        )
 
 
 @contextmanager
@@ -183,33 +190,8 @@ def _await_sim(engine: Child) -> str:
     return found.group(1)
 
 
-def _vllm_command(place: VllmPlace, number: int, in_flight: int) -> tuple[list[str], str]:
-    """One process, one compute thread, nothing compiled: two of them share two CPUs."""
-    port = free_port()
-    cpus = sorted(os.sched_getaffinity(0))
-    variables = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "OMP_NUM_THREADS": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": str(cpus[number % len(cpus)]),
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-    options = "--enforce-eager --distributed-executor-backend uni --max-model-len 4096"
-    command = [
-        "env",
-        *(f"{name}={value}" for name, value in variables.items()),
-        *(place.vllm, "serve", place.model, "--served-model-name", MODEL),
-        *("--host", "127.0.0.1", "--port", str(port), "--max-num-seqs", str(in_flight)),
-        *options.split(),
-    ]
-    return command, f"http://127.0.0.1:{port}"
-
-
-def _await_vllm(engine: Child, url: str) -> str:
-    address = Address.parse(url)
-    wait_until(lambda: answers(address.host, address.port, "/health"), engine, _VLLM_SECONDS)
-    return url
+def _await_vllm(engine: Child, port: int) -> None:
+    wait_until(lambda: answers("127.0.0.1", port, "/health"), engine, _VLLM_SECONDS)
 
 
 def _gateway_command(port: int, engines: Engines, config: Path) -> list[str]:

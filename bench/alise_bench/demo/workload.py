@@ -24,6 +24,11 @@ class SamplePrompt(msgspec.Struct, frozen=True):
     model: str
     source: str
 
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """As a chat."""
+        return [{"role": "user", "content": self.prompt}]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -100,21 +105,17 @@ def bursty_arrivals(count: int, seconds: float, cv: float, seed: int) -> list[fl
     return [min(mark * stretch, seconds) for mark in marks]
 
 
-def chat_body(row: SamplePrompt, model: str, *, exact: bool) -> bytes:
-    """The JSON of one streamed chat request.
+def chat_body(row: SamplePrompt, model: str) -> bytes:
+    """The JSON of one streamed chat request, which does not tell its answer's length.
 
     Args:
-        row: Prompt and answer length.
+        row: Prompt and answer length; engines know the length by themselves, as a real model would.
         model: The served model's name.
-        exact: Make a real engine generate just the recorded number of tokens. The simulator
-            knows the length by itself, as a real model would, and the request does not tell.
     """
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": row.prompt}],
+        "messages": row.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if exact:
-        body |= {"max_tokens": row.output_tokens, "ignore_eos": True}
     return json.dumps(body).encode()

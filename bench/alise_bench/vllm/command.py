@@ -1,0 +1,81 @@
+"""How a real vLLM is started: small, on a CPU of its own, with replayed lengths."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import alise_core
+import alise_vllm
+from alise_bench.vllm.place import VllmPlace
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What all servers of a run have in common.
+
+    Attributes:
+        place: Where vLLM and the model are.
+        name: Under which the model is served.
+        lengths: The file to replay from.
+        plugin: A folder that holds ``alise_vllm`` and what it imports, see ``plugin_path``.
+        options: Of vLLM's command line.
+    """
+
+    place: VllmPlace
+    name: str
+    lengths: Path
+    plugin: Path
+    options: tuple[str, ...]
+
+
+BASIC_OPTIONS = (
+    "--enforce-eager",
+    "--distributed-executor-backend=uni",
+)
+"""Nothing compiled and one process: two engines share two CPUs with gateway and load."""
+
+
+def vllm_command(serving: Serving, port: int, number: int) -> list[str]:
+    """The command line of one server.
+
+    Args:
+        serving: What it shares with the others.
+        port: Where to listen.
+        number: Of the server; chooses its CPU.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    variables = {
+        "PYTHONPATH": str(serving.plugin),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": str(cpus[number % len(cpus)]),
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    replay = json.dumps({"alise": {"replay_file": str(serving.lengths)}})
+    return [
+        "env",
+        *(f"{name}={value}" for name, value in variables.items()),
+        *(serving.place.vllm, "serve", serving.place.model, "--served-model-name", serving.name),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *serving.options,
+        *("--logits-processors", "alise_vllm.replay:ReplayLengths"),
+        *("--additional-config", replay),
+    ]
+
+
+def plugin_path(folder: Path) -> Path:
+    """A folder with links to the plugin and to what it imports, and nothing else.
+
+    An installed ALISE shares its folder with packages that vLLM's environment must not see.
+    """
+    path = folder / "plugin"
+    path.mkdir(exist_ok=True)
+    for package in (alise_core, alise_vllm):
+        link = path / package.__name__
+        if not link.exists():
+            link.symlink_to(Path(package.__path__[0]).resolve(), target_is_directory=True)
+    return path
