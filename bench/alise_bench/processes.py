@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 
 from alise_core.errors import AliseError
 
@@ -195,3 +197,19 @@ def _spawn(
 def _signal_group(child: Child, number: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(child.pid, number)
+
+
+def end_with_parent() -> None:
+    """Have a worker process of ``multiprocessing`` end when its parent is gone.
+
+    A pool's workers wait for the next job for ever otherwise, or finish a long one for nobody.
+    """
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

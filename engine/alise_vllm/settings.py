@@ -14,6 +14,9 @@ from alise_vllm.lengths import LengthTable, parse_lengths
 
 SECTION = "alise"
 REPLAY_FILE = "replay_file"
+STEP_SECONDS = "step_seconds"
+_MOST_STEP_SECONDS = 10.0
+_KNOWN = frozenset({REPLAY_FILE, STEP_SECONDS})
 _REMEDY = f"""--additional-config '{{"{SECTION}": {{"{REPLAY_FILE}": "lengths.jsonl"}}}}'"""
 
 
@@ -45,10 +48,33 @@ def _replay_file(additional_config: object) -> Path:
     section = whole.get(SECTION)
     if not isinstance(section, Mapping):
         raise ConfigError(f"no recorded lengths are named: start vLLM with {_REMEDY}")
-    unknown = sorted(str(name) for name in section.keys() - {REPLAY_FILE})
+    unknown = sorted(str(name) for name in section.keys() - _KNOWN)
     if unknown:
         raise ConfigError(f"'{SECTION}' has no setting {unknown[0]!r}; it takes {_REMEDY}")
     path = section.get(REPLAY_FILE)
     if not isinstance(path, str) or not path:
         raise ConfigError(f"'{REPLAY_FILE}' has to be the path of a file: {_REMEDY}")
     return Path(path)
+
+
+def read_step_seconds(additional_config: object) -> float:
+    """How long a step takes at least.
+
+    Args:
+        additional_config: vLLM's, as it was given.
+
+    Raises:
+        ConfigError: It is missing, or no number of seconds that a step can take.
+    """
+    whole = additional_config if isinstance(additional_config, Mapping) else {}
+    section = whole.get(SECTION)
+    value = section.get(STEP_SECONDS) if isinstance(section, Mapping) else None
+    # A JSON true is a number to Python.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+        if 0 < seconds <= _MOST_STEP_SECONDS:
+            return seconds
+    raise ConfigError(
+        f"'{STEP_SECONDS}' has to be a number above 0 and up to {_MOST_STEP_SECONDS:g}, not "
+        f"""{value!r}: --additional-config '{{"{SECTION}": {{"{STEP_SECONDS}": 0.02}}}}'"""
+    )

@@ -24,6 +24,17 @@ child.wait()
 """
 
 
+POOL = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from alise_bench.processes import end_with_parent
+with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 60).result()
+"""
+
+
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
@@ -47,6 +58,16 @@ def test_a_child_ends_with_its_block_and_takes_its_own_children_along(tmp_path: 
         assert tree_pids(child.pid) == [child.pid, grandchild]
     assert child.process.returncode == -signal.SIGTERM
     assert is_gone(grandchild)
+
+
+@pytest.mark.slow
+def test_a_pools_worker_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    with running("pool", python(POOL), tmp_path) as child:
+        wait_until(lambda: first_line(child.log), child, 10)
+        worker = int(child.log.read_text())
+        assert tree_pids(worker)
+        os.kill(child.pid, signal.SIGKILL)
+        assert is_gone(worker)
 
 
 def test_a_child_ends_when_the_block_fails(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Real vLLM servers, without one: where they are, command lines, the table of lengths."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_each_engine_has_its_cpu_and_replays_from_the_file(tmp_path: Path) -> No
     place = first.index("--additional-config")
     assert json.loads(first[place + 1]) == {"alise": {"replay_file": str(lengths)}}
     assert "--max-num-seqs=8" in first
+    assert "alise_vllm.pace:PacedSteps" not in first
+    paced = vllm_command(replace(serving, step_seconds=0.02), 8001, 0)
+    assert "alise_vllm.pace:PacedSteps" in paced
+    settings = json.loads(paced[paced.index("--additional-config") + 1])
+    assert settings["alise"] == {"replay_file": str(lengths), "step_seconds": 0.02}
     bound = "VLLM_CPU_OMP_THREADS_BIND="
     cpus = [next(word for word in line if word.startswith(bound)) for line in (first, second)]
     assert len(set(cpus)) == 2

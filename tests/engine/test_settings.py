@@ -5,7 +5,7 @@ import pytest
 
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import RecordedLength, prompt_key
-from alise_vllm.settings import read_lengths
+from alise_vllm.settings import read_lengths, read_step_seconds
 
 KEY = prompt_key([1, 2, 3])
 
@@ -59,3 +59,19 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, content: bytes, said: str
 
     assert str(path) in str(caught.value)
     assert said in str(caught.value)
+
+
+def test_a_steps_length_is_read() -> None:
+    assert read_step_seconds({"alise": {"step_seconds": 1, "replay_file": "x"}}) == 1.0
+
+
+@pytest.mark.parametrize("value", [None, "0.1", True, 0, -1, 11, float("nan"), [0.1]])
+def test_a_steps_length_that_cannot_be_is_named(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"step_seconds.*above 0 and up to 10.*0.02"):
+        read_step_seconds({"alise": {"step_seconds": value}})
+
+
+@pytest.mark.parametrize("config", [None, {}, {"alise": 1}, {"alise": {}}])
+def test_a_steps_length_that_is_missing_is_asked_for(config: object) -> None:
+    with pytest.raises(ConfigError, match="--additional-config"):
+        read_step_seconds(config)

@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> int:
     if options.out is not None:
         from alise_bench.compare.publish import publish  # noqa: PLC0415  draws
 
-        for file in publish(results, options.out, "compare"):
+        name = "compare" if options.engine == "sim" else f"compare-{options.engine}"
+        for file in publish(results, options.out, name):
             _say(f"written: {file}")
     if not options.json:
         from alise_bench.compare.console import show  # noqa: PLC0415  seldom with --json

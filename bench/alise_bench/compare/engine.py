@@ -49,7 +49,7 @@ USUAL: Mapping[str, Usual] = {
         pods=2,
         trace_pods=2,
         requests=240,
-        seeds=2,
+        seeds=3,
         knowledge=frozenset({Knowledge.PREDICTED}),
     ),
 }

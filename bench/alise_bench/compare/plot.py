@@ -28,14 +28,11 @@ _COLOURS = {
     "default": "#0b6e4f",
     "oracle": "#1d4ed8",
     "shuffled": "#a16207",
+    "learned": "#7c3aed",
 }
-_FAMILIES = {
-    "boost": "#0b6e4f",
-    "cost": "#7c3aed",
-    "sjf": "#a16207",
-    "guard": "#64748b",
-    "no guard": "#64748b",
-}
+_FAMILIES = {"boost": "#0b6e4f", "cost": "#7c3aed", "sjf": "#a16207"}
+_UNSEEN = "guard"
+"""Rows with this in their name lie on the default where its guard has nothing to do."""
 _REFERENCE = "fcfs"
 
 
@@ -115,7 +112,8 @@ def _draw_front(rows: Sequence[RowResult]) -> Picture:
     pairs = ((_SHORT, "short half: TTFT p95 / fcfs"), (_MEAN, "TTLT mean / fcfs"))
     for axis, (pick, title) in zip(picture.subplots(1, 2), pairs, strict=True):
         for name in dict.fromkeys(row.name for row in rows):
-            _front_point(axis, rows, name, pick)
+            if _UNSEEN not in name or name.startswith("cost"):
+                _front_point(axis, rows, name, pick)
         axis.set_xlabel(title)
         axis.set_ylabel("longest decile: TTLT p99 / fcfs")
         axis.spines[["top", "right"]].set_visible(False)

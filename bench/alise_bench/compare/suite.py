@@ -31,6 +31,7 @@ from alise_bench.compare.rows import ROWS
 from alise_bench.compare.run import Point, Say, compare_workload
 from alise_bench.compare.simulated import SimulatedEngine
 from alise_bench.compare.throughput import Bounds, Hunt, search
+from alise_bench.processes import end_with_parent
 from alise_bench.sim.step_model import PROFILES
 from alise_bench.workloads.prompts import TenantShare, WorkloadName
 from alise_bench.workloads.recorded import ArrivalKind
@@ -193,7 +194,8 @@ def run_suite_jobs(jobs: Sequence[Job], processes: int, *, tier1: bool, say: Say
         results = run_batch(jobs, range(len(jobs)), tier1, say)
     else:
         # Spawned: a fork would copy the threads' locks of ONNX Runtime, without its threads.
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn, end_with_parent) as pool:
             waiting = [pool.submit(run_batch, jobs, batch, tier1, say) for batch in batches]
             for future in waiting:
                 results |= future.result()

@@ -36,6 +36,7 @@ from alise_bench.compare.vllm_servers import (
     MAX_NUM_SEQS,
     MODEL,
     OPTIONS,
+    STEP_SECONDS,
     Server,
     gateway_config,
     running_engines,
@@ -59,8 +60,8 @@ _REMEDY = """--vllm "$(python tools/vllm_env.py)", in a checkout of ALISE"""
 _NOTES = (
     f"answers are {LENGTH_SHARE:g} times as long as recorded and have at most "
     f"{MOST_OUTPUT_TOKENS} tokens, prompts at most {MOST_PROMPT_CHARS} characters",
-    "engines, gateway, load generator and whatever else the machine does share its CPUs: compare "
-    "rows with each other, not with other machines",
+    f"a step of an engine takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace), as on an "
+    "accelerator; with it the CPUs are enough for engines, gateway and load generator together",
     "the gateway probes engines more patiently than it does as it ships: their CPU is not theirs",
     "latencies are the client's, tokens the engine's count; every request is of one tenant",
     "in direct rows the load generator chooses the engine, and requests queue inside it",
@@ -99,6 +100,7 @@ class VllmEngine:
             "model": "tiny, random weights (tools/vllm_model.py)",
             "pods": self._count,
             "max_num_seqs": MAX_NUM_SEQS,
+            "step_seconds": STEP_SECONDS,
             "vllm_options": list(OPTIONS),
             "context_tokens": CONTEXT_TOKENS,
             "length_share": LENGTH_SHARE,

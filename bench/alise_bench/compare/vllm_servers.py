@@ -28,8 +28,11 @@ from alise_core.wire.engine_metrics import PREEMPTIONS
 MODEL = "alise-compare"
 CONTEXT_TOKENS = 4_096
 MAX_NUM_SEQS = 8
-"""Requests that an engine runs at a time: more would not be much faster on a CPU each, and a queue
-exists at some requests a second."""
+"""Requests that an engine runs at a time: a queue exists at some requests a second."""
+STEP_SECONDS = 0.025
+"""A step takes at least this long, as where a large model runs on an accelerator, and leaves the
+CPUs to gateway and load meanwhile. At full speed engines take all there is, and what the gateway
+takes slows them down: rows then differ by the CPU they need, and not by how they schedule."""
 RUN_AHEAD = 1
 """Requests that the gateway gives it beyond those: an engine never waits for the next one then."""
 OPTIONS = (
@@ -90,7 +93,7 @@ def running_engines(
     Raises:
         ChildFailed: One ended or did not become ready.
     """
-    serving = Serving(place, MODEL, lengths, plugin_path(folder), OPTIONS)
+    serving = Serving(place, MODEL, lengths, plugin_path(folder), OPTIONS, STEP_SECONDS)
     with ExitStack() as stack:
         servers = []
         for number in range(count):

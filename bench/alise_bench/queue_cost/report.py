@@ -15,8 +15,9 @@ event, the garbage collector set as in the gateway. Backends are full: each hold
 tokens, which run out before the {MAX_IN_FLIGHT} requests do that it may have in flight. Prompts
 have 20 to 1,000 tokens, predictions a median of 20 to 800; of a hundred requests 10 are priority,
 5 scale, 60 default, 15 flex, 10 batch. Requests come, are predicted anew, are cancelled and finish
-so that as many wait all the time. A tick, a few times a second, looks at every backend; every other
-event at the backend that it concerns."""
+so that as many wait all the time. A tick, a few times a second, looks at one backend and at those
+that are idle; every other event at the backend that it concerns. The end of an answer dispatches
+whatever fits then: nobody, one request or several."""
 _COUNTED = """Every dispatch is compared with a count of its own of who waits. Trickles are off and
 every request fits everywhere, so that nothing excuses a dispatch before a better class."""
 

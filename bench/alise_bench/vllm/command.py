@@ -20,6 +20,7 @@ class Serving:
         lengths: The file to replay from.
         plugin: A folder that holds ``alise_vllm`` and what it imports, see ``plugin_path``.
         options: Of vLLM's command line.
+        step_seconds: A step takes at least this long; ``None`` for as long as it takes.
     """
 
     place: VllmPlace
@@ -27,6 +28,7 @@ class Serving:
     lengths: Path
     plugin: Path
     options: tuple[str, ...]
+    step_seconds: float | None = None
 
 
 BASIC_OPTIONS = (
@@ -55,15 +57,19 @@ def vllm_command(serving: Serving, port: int, number: int) -> list[str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    replay = json.dumps({"alise": {"replay_file": str(serving.lengths)}})
+    settings: dict[str, object] = {"replay_file": str(serving.lengths)}
+    processors = ["alise_vllm.replay:ReplayLengths"]
+    if serving.step_seconds is not None:
+        settings["step_seconds"] = serving.step_seconds
+        processors.append("alise_vllm.pace:PacedSteps")
     return [
         "env",
         *(f"{name}={value}" for name, value in variables.items()),
         *(serving.place.vllm, "serve", serving.place.model, "--served-model-name", serving.name),
         *("--host", "127.0.0.1", "--port", str(port)),
         *serving.options,
-        *("--logits-processors", "alise_vllm.replay:ReplayLengths"),
-        *("--additional-config", replay),
+        *("--logits-processors", *processors),
+        *("--additional-config", json.dumps({"alise": settings})),
     ]
 
 
