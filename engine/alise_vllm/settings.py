@@ -14,6 +14,8 @@ from alise_vllm.lengths import LengthTable, parse_lengths
 
 SECTION = "alise"
 REPLAY_FILE = "replay_file"
+PARTS = ("tier",)
+"""Sections of their own, each read by its part of the plugin."""
 _REMEDY = f"""--additional-config '{{"{SECTION}": {{"{REPLAY_FILE}": "lengths.jsonl"}}}}'"""
 
 
@@ -45,7 +47,7 @@ def _replay_file(additional_config: object) -> Path:
     section = whole.get(SECTION)
     if not isinstance(section, Mapping):
         raise ConfigError(f"no recorded lengths are named: start vLLM with {_REMEDY}")
-    unknown = sorted(str(name) for name in section.keys() - {REPLAY_FILE})
+    unknown = sorted(str(name) for name in section.keys() - {REPLAY_FILE, *PARTS})
     if unknown:
         raise ConfigError(f"'{SECTION}' has no setting {unknown[0]!r}; it takes {_REMEDY}")
     path = section.get(REPLAY_FILE)
