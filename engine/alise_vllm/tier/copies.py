@@ -130,6 +130,7 @@ class HostMemory:
         self._pinned = pinned
         self._per_slab = max(1, slab_bytes // extent_bytes)
         self._slabs: dict[int, torch.Tensor] = {}
+        self._moves_made = 0
 
     @property
     def bytes(self) -> int:
@@ -138,8 +139,9 @@ class HostMemory:
 
     def arrange(self, places: Places) -> None:
         """Move what has to move and give back what is no longer needed."""
-        for source, target in places.moves:
+        for source, target in places.new_moves(self._moves_made):
             self._extent(target).copy_(self._extent(source))
+        self._moves_made = max(self._moves_made, places.first + len(places.moves))
         for slab in [slab for slab in self._slabs if slab * self._per_slab >= places.end]:
             del self._slabs[slab]
 

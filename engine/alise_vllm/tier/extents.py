@@ -1,25 +1,30 @@
 """Host memory as numbered extents that are handed out and taken back; pure.
 
-The numbers below the limit that are free are those given back, plus all from ``_fresh`` on that
-are not ``_stray``: in use from a time when the limit was higher.
+One byte an extent says whether it is in use. What is free is found lazily: first among those given
+back, then from ``_fresh`` on; an entry that is in use or beyond the limit by then is passed over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 
 class ExtentPool:
     """Extents 0 up to a limit that may change at any time.
 
-    Args:
+    Those in use stay in use when the limit falls below them.
+
+    Attributes:
         limit: How many there are.
+        used: How many are in use.
+        stray: How many of those are not below the limit.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.stray = 0
+        self._in_use = bytearray(limit)
         self._given_back: list[int] = []
         self._fresh = 0
-        self._stray: set[int] = set()
 
     @property
     def free(self) -> int:
@@ -28,57 +33,51 @@ class ExtentPool:
 
     @property
     def end(self) -> int:
-        """One more than the highest number that is or may be in use."""
-        return max(self.limit, max(self._stray, default=-1) + 1)
+        """No extent from here on is in use, or will be before the limit rises."""
+        return max(self.limit, self._in_use.rfind(1) + 1) if self.stray else self.limit
 
     def take(self, count: int) -> list[int]:
         """Take extents, next to each other where possible; at most ``free``."""
-        cut = max(0, len(self._given_back) - count)
-        taken = self._given_back[cut:]
-        taken.reverse()
-        del self._given_back[cut:]
+        taken: list[int] = []
         while len(taken) < count:
-            if self._fresh not in self._stray:
-                taken.append(self._fresh)
+            if self._given_back:
+                extent = self._given_back.pop()
             else:
-                self._stray.remove(self._fresh)
-            self._fresh += 1
+                extent = self._fresh
+                self._fresh += 1
+            if extent < self.limit and not self._in_use[extent]:
+                self._in_use[extent] = 1
+                taken.append(extent)
         self.used += count
         return taken
 
+    def give(self, extents: Sequence[int]) -> None:
+        """Take back what is no longer in use."""
+        for extent in extents:
+            self._in_use[extent] = 0
+            self.stray -= extent >= self.limit
+        self.used -= len(extents)
+        # The last is taken first: neighbours stay neighbours.
+        self._given_back.extend(reversed(extents))
+
     def replace(self, extent: int) -> int | None:
         """Take one below the limit for one that is not; None when all of those are in use."""
-        if self.limit - self.used + sum(1 for stray in self._stray if stray >= self.limit) < 1:
+        if self.limit - self.used + self.stray < 1:
             return None
         (taken,) = self.take(1)
         self.give([extent])
         return taken
 
+    def resize(self, limit: int) -> None:
+        """Change the limit."""
+        if limit > len(self._in_use):
+            self._in_use.extend(bytes(limit - len(self._in_use)))
+        self._fresh = min(self._fresh, self.limit, limit)
+        self.limit = limit
+        self.stray = self._in_use.count(1, limit)
+
     def clear(self) -> None:
         """Take everything back."""
-        self.used = self._fresh = 0
+        self.used = self.stray = self._fresh = 0
         self._given_back = []
-        self._stray = set()
-
-    def give(self, extents: Iterable[int]) -> None:
-        """Take back what is no longer in use."""
-        for extent in reversed(list(extents)):
-            self.used -= 1
-            if extent in self._stray:
-                self._stray.remove(extent)
-            elif extent < self.limit:
-                self._given_back.append(extent)
-
-    def resize(self, limit: int, in_use: Iterable[int]) -> None:
-        """Change the limit.
-
-        Args:
-            limit: How many extents there are from now on.
-            in_use: Extents in use; those that are not below both limits matter.
-        """
-        lower = min(self.limit, limit)
-        beyond = {extent for extent in in_use if extent >= lower}
-        self._given_back = [extent for extent in self._given_back if extent < lower]
-        self._fresh = min(self._fresh, lower)
-        self._stray = beyond
-        self.limit = limit
+        self._in_use = bytearray(self.limit)

@@ -14,12 +14,14 @@ class Places:
     Attributes:
         levels: How each is packed.
         extents: Where each lies.
-        moves: From, to, one extent each, in order; before anything else.
+        first: How many moves there were before these, since the start.
+        moves: From, to, one extent each, in order; to be made before anything else, once.
         end: No extent from here on is in use.
     """
 
     levels: tuple[Level, ...]
     extents: tuple[tuple[int, ...], ...]
+    first: int
     moves: tuple[tuple[int, int], ...]
     end: int
 
@@ -29,9 +31,14 @@ class Places:
         return cls(
             tuple(chunk.level for chunk in chunks),
             tuple(tuple(chunk.extents) for chunk in chunks),
+            layout.first,
             tuple(layout.moves),
             layout.end,
         )
+
+    def new_moves(self, made: int) -> Sequence[tuple[int, int]]:
+        """Those that a worker still has to make which has made so many."""
+        return self.moves[max(0, made - self.first) :]
 
     def by_level(self) -> Iterator[tuple[Level, list[int]]]:
         """The levels that occur, and the positions of their chunks."""

@@ -46,11 +46,14 @@ if TYPE_CHECKING:
         GPULoadStoreSpec,
         OffloadKey,
         ReqContext,
+        ScheduleEndContext,
     )
     from vllm.v1.kv_offload.config import OffloadingConfig
 
 SETTINGS = "alise_tier"
 """The tier's section of the settings, in the connector's extra config."""
+AT_ONCE = 64
+"""Chunks that leave or move between two steps after the capacity has fallen; a few milliseconds."""
 _LOOKUPS = {
     Found.MISSING: LookupResult.MISS,
     Found.PENDING: LookupResult.HIT_PENDING,
@@ -218,6 +221,15 @@ class TierManager(OffloadingManager):
     def on_request_finished(self, req_context: "ReqContext") -> None:
         """A request has ended."""
         self._store.leave(self._visit(req_context), req_context)
+
+    def on_schedule_end(self, context: "ScheduleEndContext") -> None:
+        """A step is planned: go on with a lower capacity."""
+        if self._store.unsettled:
+            self._tell(self._store.settle(AT_ONCE), removed=True)
+
+    def has_pending_work(self) -> bool:
+        """Whether steps are needed even without requests."""
+        return self._store.unsettled
 
     def take_events(self) -> Iterable["OffloadingEvent"]:
         """What came and went since the last time."""

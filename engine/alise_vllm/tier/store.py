@@ -4,7 +4,7 @@ The engine's scheduler asks and decides here; the worker copies to where it is t
 books. A chunk keeps the level that it was packed at, so a change of level concerns what comes.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -30,12 +30,14 @@ class Chunk:
     Attributes:
         level: How it is packed.
         extents: Where its bytes lie, in order.
+        told: Moves that the job which writes it was told of, and all before them.
         ref_cnt: Copies that read it now; -1 until it is written. The name is vLLM's, whose
             policies read it.
     """
 
     level: Level
     extents: list[int]
+    told: int
     ref_cnt: int = -1
 
     @property
@@ -88,13 +90,18 @@ class Counts:
 
 @dataclass(slots=True)
 class Layout:
-    """What a worker has to do to its memory before its next copy.
+    """What a worker has to have done to its memory before a copy.
+
+    vLLM submits some jobs of a step in another order than they were made in, so every job tells
+    all moves that may be new to the worker, and the worker makes each once, in order.
 
     Attributes:
-        moves: From, to, one extent each, in order.
+        first: How many moves there were before these.
+        moves: From, to, one extent each.
         end: No extent from here on is in use.
     """
 
+    first: int
     moves: list[tuple[int, int]]
     end: int
 
@@ -120,7 +127,9 @@ class HostStore:
         self._chunks: OrderedDict[Key, Chunk] = OrderedDict()
         self._idle_extents = 0
         self._generation = 0
+        self._moves_before = 0
         self._moves: list[tuple[int, int]] = []
+        self._to_move: deque[Key] = deque()
 
     # What there is
 
@@ -181,7 +190,6 @@ class HostStore:
             self.counts.loaded += 1
             if chunk.ref_cnt == 0:
                 self._rest(key, chunk)
-        self._settle()
 
     def put(self, keys: Sequence[Key], visit: Visit, visitor: Visitor) -> Put | None:
         """Find room for chunks that are about to be written.
@@ -189,7 +197,7 @@ class HostStore:
         Returns: None when there is not so much room; nothing has changed then.
         """
         ready = [key for key in keys if self.look(key) is Found.READY]
-        new = [key for key in keys if key not in self._chunks]
+        new = [key for key in dict.fromkeys(keys) if key not in self._chunks]
         self._note([key for key in keys if self.look(key) is not Found.PENDING], visit)
         visit.found.update(key for key in ready if key not in visit.brought)
         self._policy.on_use(ready, visitor)
@@ -201,7 +209,8 @@ class HostStore:
         if evicted is None:
             self.counts.refused += len(new)
             return None
-        chunks = {key: Chunk(self.level, self._pool.take(each)) for key in new}
+        told = self._moves_before + len(self._moves)
+        chunks = {key: Chunk(self.level, self._pool.take(each), told) for key in new}
         for key, chunk in chunks.items():
             self._chunks[key] = chunk
             self._policy.insert(key, chunk)
@@ -217,9 +226,9 @@ class HostStore:
             if chunk is not None and not chunk.is_ready:
                 chunk.ref_cnt = 0
                 self._rest(key, chunk)
+                self._forget_moves(chunk.told)
                 done.append(key)
         self.counts.stored += len(done)
-        self._settle()
         return done
 
     def abandon(self, keys: Iterable[Key]) -> None:
@@ -229,7 +238,6 @@ class HostStore:
             if chunk is not None and not chunk.is_ready:
                 self._policy.remove(key)
                 self._drop(key)
-        self._settle()
 
     def leave(self, visit: Visit, visitor: Visitor) -> None:
         """A request has ended."""
@@ -249,12 +257,12 @@ class HostStore:
         self._policy.clear()
         self._pool.clear()
         self._idle_extents = 0
-        self._moves = []
+        self._forget_moves(self._moves_before + len(self._moves))
+        self._to_move.clear()
 
     def layout(self) -> Layout:
-        """What the worker has to do to its memory first; each move is told once."""
-        moves, self._moves = self._moves, []
-        return Layout(moves, self._pool.end)
+        """What the worker has to have done to its memory before a job that is made now."""
+        return Layout(self._moves_before, list(self._moves), self._pool.end)
 
     # Changes while it runs
 
@@ -264,20 +272,40 @@ class HostStore:
             policy.insert(key, chunk)
         self._policy = policy
 
-    def resize(self, limit: int) -> list[Key]:
-        """Change how many extents there are; returns what had to leave at once.
+    def resize(self, limit: int) -> None:
+        """Change how many extents there are.
 
-        What is being copied leaves, or moves, when its copy ends.
+        What lies beyond a lower limit leaves or moves as ``settle`` is called.
         """
-        beyond = min(limit, self._pool.limit)
-        extents = [
-            extent
-            for chunk in self._chunks.values()
-            for extent in chunk.extents
-            if extent >= beyond
-        ]
-        self._pool.resize(limit, extents)
-        return self._settle()
+        self._pool.resize(limit)
+        self._to_move = deque(self._chunks) if self._pool.stray else deque()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether ``settle`` has something to do."""
+        return self._pool.stray > 0
+
+    def settle(self, most: int) -> list[Key]:
+        """Bring a few chunks below the limit, so that a change of it does not hold up the engine.
+
+        Args:
+            most: Chunks to let go, and to look at for moving. What is being copied has to wait.
+
+        Returns: What had to leave.
+        """
+        gone: list[Key] = []
+        while self._pool.used > self._pool.limit and len(gone) < most:
+            lacking = -(-(self._pool.used - self._pool.limit) // EXTENTS)
+            some = self._evict(min(lacking, most - len(gone)), set()) or self._evict(1, set())
+            if not some:
+                break
+            gone += some
+        for _ in range(min(most, len(self._to_move)) if self.unsettled else 0):
+            key = self._to_move.popleft()
+            chunk = self._chunks.get(key)
+            if chunk is not None and not self._pull_below(chunk):
+                self._to_move.append(key)
+        return gone
 
     # Inside
 
@@ -287,6 +315,13 @@ class HostStore:
     def _rest(self, key: Key, chunk: Chunk) -> None:
         self._idle_extents += len(chunk.extents)
         self._policy.mark_evictable(key)
+
+    def _forget_moves(self, done: int) -> None:
+        """So many moves since the start have been made by all workers."""
+        new = done - self._moves_before
+        if new > 0:
+            del self._moves[:new]
+            self._moves_before = done
 
     def _make_room(self, extents: int, protected: set[Key]) -> list[Key] | None:
         """Evict until so many extents are free; None, and nothing changes, when that cannot be."""
@@ -321,27 +356,18 @@ class HostStore:
         self.by_level[chunk.level] -= 1
         return chunk
 
-    def _settle(self) -> list[Key]:
-        """Bring what may be touched below the limit."""
-        if self._pool.end <= self._pool.limit:
-            return []
-        gone: list[Key] = []
-        while self._pool.used > self._pool.limit and self._idle_extents:
-            lacking = self._pool.used - self._pool.limit
-            some = self._evict(-(-lacking // EXTENTS), set()) or self._evict(1, set())
-            if not some:
-                break
-            gone += some
-        for chunk in self._chunks.values():
-            if chunk.ref_cnt == 0:
-                self._pull_below(chunk)
-        return gone
-
-    def _pull_below(self, chunk: Chunk) -> None:
+    def _pull_below(self, chunk: Chunk) -> bool:
+        """Move a chunk; False when that has to wait."""
+        limit = self._pool.limit
+        if max(chunk.extents) < limit:
+            return True
+        if chunk.ref_cnt != 0:
+            return False
         for place, extent in enumerate(chunk.extents):
-            if extent >= self._pool.limit:
+            if extent >= limit:
                 lower = self._pool.replace(extent)
                 if lower is None:
-                    return
+                    return False
                 chunk.extents[place] = lower
                 self._moves.append((extent, lower))
+        return True
