@@ -24,7 +24,7 @@ def install(directory: Path) -> dict[str, str]:
 
 
 def register() -> None:
-    from vllm.v1.engine.core import EngineCore
+    from vllm.v1.engine.core import EngineCore  # noqa: PLC0415  in vLLM's environment only
 
     def tier_state(core: Any) -> dict[str, Any]:
         connector = core.scheduler.get_kv_connector()
@@ -55,7 +55,7 @@ class Endpoint:
     required_tasks = ("generate",)
 
     def attach_router(self, app: Any) -> None:
-        from fastapi import Request
+        from fastapi import Request  # noqa: PLC0415  in vLLM's environment only
 
         async def state(request: Request) -> Any:
             return await _core(request)("tier_state")
