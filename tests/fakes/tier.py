@@ -15,6 +15,8 @@ from alise_vllm.tier.levels import EXTENTS, ChunkShape, Level
 from alise_vllm.tier.places import Places
 from alise_vllm.tier.store import Found, HostStore, Visit
 
+SLAB = 3 * EXTENTS
+"""Extents that a worker gives back together."""
 SHAPE = ChunkShape(EXTENTS * 128, 2)
 """The smallest that all levels are for."""
 
@@ -49,7 +51,9 @@ class Worker:
             if source in self.memory:
                 self.memory[target] = self.memory[source]
         self.moves_made = max(self.moves_made, places.first + len(places.moves))
-        self.memory = {at: what for at, what in self.memory.items() if at < places.end}
+        self.memory = {
+            at: what for at, what in self.memory.items() if at // SLAB * SLAB < places.end
+        }
 
     def store(self, job: Job) -> None:
         self.arrange(job.places)

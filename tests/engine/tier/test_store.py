@@ -10,7 +10,7 @@ from alise_vllm.tier.eviction import Arc, Lru, Policy
 from alise_vllm.tier.ewt import Ewt, Waits
 from alise_vllm.tier.levels import EXTENTS, Level
 from alise_vllm.tier.store import Found, HostStore
-from fakes.tier import SHAPE, World, visitor
+from fakes.tier import SHAPE, SLAB, World, visitor
 
 POLICIES: list[Callable[[], Policy]] = [
     Lru,
@@ -125,7 +125,7 @@ def test_a_lower_capacity_keeps_what_was_used_last_and_gives_memory_back() -> No
 
     world.load("b", sorted(kept))
     world.step(flush=False)
-    assert max(world.worker.memory) < 40 * EXTENTS
+    assert max(world.worker.memory) < 40 * EXTENTS + SLAB
 
 
 def test_what_is_read_now_stays_although_the_capacity_falls() -> None:
@@ -171,3 +171,38 @@ def test_a_key_that_is_told_twice_gets_room_once() -> None:
 
     assert put is not None
     assert list(put.chunks) == keys(1)
+
+
+def moved() -> World:
+    """Two chunks were moved to the places of two that left, and no worker was told yet."""
+    world = World(Lru, 4 * EXTENTS)
+    for name, two in (("a", keys(2)), ("b", keys(2, start=2))):
+        world.put(name, two)
+        world.step(flush=True)
+        world.end(name)
+    world.store.resize(2 * EXTENTS)
+    world.store.settle(9)
+    assert not world.store.unsettled
+    return world
+
+
+def test_a_move_that_two_jobs_tell_is_made_once() -> None:
+    world = moved()
+    first, second = keys(2, start=8)
+    world.put("c", [first])
+    world.put("d", [second])
+    world.step(flush=True)
+
+    world.load("e", [first, second])
+    world.step(flush=False)
+
+
+def test_a_job_that_overtakes_makes_the_moves_that_the_other_tells() -> None:
+    world = moved()
+    (stays, _), (comes,) = keys(2, start=2), keys(1, start=8)
+    world.load("c", [stays])
+    world.put("d", [comes])
+    world.step(flush=True)
+
+    world.load("e", [stays, comes])
+    world.step(flush=False)
