@@ -62,7 +62,7 @@ class HostTier(OffloadingConnector):
         super().__init__(vllm_config, role, kv_cache_config)
         self._pace: Pace | None = None
         if self.connector_scheduler is not None:
-            self._pace = Pace(MonotonicClock(), self.tier.worth.steps)
+            self._pace = Pace(MonotonicClock(), self.tier.worth.prefills)
 
     @property
     def tier(self) -> Tier:
@@ -95,7 +95,10 @@ class HostTier(OffloadingConnector):
     def build_connector_meta(self, scheduler_output: "SchedulerOutput") -> "KVConnectorMetadata":
         """A step begins."""
         if self._pace is not None:
-            self._pace.begins(scheduler_output.total_num_scheduled_tokens)
+            self._pace.begins(
+                scheduler_output.total_num_scheduled_tokens,
+                len(scheduler_output.num_scheduled_tokens),
+            )
         return super().build_connector_meta(scheduler_output)
 
     def update_connector_output(self, connector_output: "KVConnectorOutput") -> None:

@@ -1,33 +1,40 @@
-"""How long the engine's steps take, from the moments at which they begin; pure."""
+"""What computing prompts costs, from the moments at which the engine's steps begin; pure."""
 
 from alise_core.clock import Clock
 from alise_core.units import Seconds
-from alise_vllm.tier.worth import Line
+from alise_vllm.tier.worth import NEW, Curve
 
 
 class Pace:
     """Follows one engine.
 
-    A step ends when the next begins, unless the engine had nothing to do in between.
+    A step ends when the next begins, unless the engine had nothing to do in between. A step that
+    computes parts of prompts costs so much more than one that only generates.
 
     Args:
         clock: The engine's.
-        steps: Learns what a step of so many tokens costs, in seconds.
+        prefills: Learns what tokens of prompts cost, in seconds.
     """
 
-    def __init__(self, clock: Clock, steps: Line) -> None:
+    def __init__(self, clock: Clock, prefills: Curve) -> None:
         self._clock = clock
-        self._steps = steps
+        self._prefills = prefills
         self._living = 0
+        self._generating = 0.0
         self._began: Seconds | None = None
-        self._tokens = 0
+        self._tokens = self._requests = 0
 
-    def begins(self, tokens: int) -> None:
-        """A step of so many tokens begins."""
+    def begins(self, tokens: int, requests: int) -> None:
+        """A step begins.
+
+        Args:
+            tokens: That it computes.
+            requests: That take part; each generates at most one of the tokens.
+        """
         now = self._clock.now()
         if self._began is not None and self._tokens:
-            self._steps.observe(self._tokens, now - self._began)
-        self._began, self._tokens = now, tokens
+            self._ends(now - self._began)
+        self._began, self._tokens, self._requests = now, tokens, requests
 
     def arrives(self) -> None:
         """A request comes."""
@@ -39,3 +46,12 @@ class Pace:
         if self._living <= 0:
             self._living = 0
             self._began = None
+
+    def _ends(self, seconds: float) -> None:
+        prompt_tokens = self._tokens - self._requests
+        if prompt_tokens > 0:
+            self._prefills.observe(prompt_tokens, max(0.0, seconds - self._generating))
+        elif self._generating:
+            self._generating += NEW * (seconds - self._generating)
+        else:
+            self._generating = seconds

@@ -7,11 +7,14 @@ from alise_vllm.tier.ewt import Waits
 from alise_vllm.tier.remaining import Remaining
 from alise_vllm.tier.settings import SECTION, Bounds, TierSettings
 from alise_vllm.tier.store import HostStore
-from alise_vllm.tier.worth import Line, Worth
+from alise_vllm.tier.worth import Worth
 from alise_vllm.tunable import Json
 
 MakePolicy = Callable[[str, Waits], Policy]
 """An empty policy by its name in ``EVICTIONS``, and where ``ewt`` gets its waits."""
+
+PRICED_TOKENS = 1_024
+"""Tokens that ``state`` tells the prices of."""
 
 
 class Tier:
@@ -39,7 +42,7 @@ class Tier:
         self.tokens_per_chunk = tokens_per_chunk
         self.remaining = Remaining()
         self.waits = Waits(remaining=self.remaining.of)
-        self.worth = Worth(Line(), Line())
+        self.worth = Worth()
         self._bounds = bounds
         self._make_policy = make_policy
         self.store = HostStore(
@@ -51,9 +54,7 @@ class Tier:
 
     def worth_loading(self, tokens: int) -> bool:
         """Whether so many tokens are loaded rather than computed."""
-        shape = self._bounds.shape
-        size = shape.bytes_at(self.settings.level) * tokens // self.tokens_per_chunk
-        return self.worth.to_load(tokens, size)
+        return self.worth.to_load(tokens, self._size_of(tokens))
 
     @property
     def name(self) -> str:
@@ -77,8 +78,9 @@ class Tier:
             "evicted_tokens": counts.evicted * tokens,
             "refused_tokens": counts.refused * tokens,
             "declined_tokens": self.worth.declined_tokens,
-            "copy_seconds_per_byte": self.worth.copies.each,
-            "compute_seconds_per_token": self.worth.steps.each,
+            "copy_seconds": self.worth.copies.of(self._size_of(PRICED_TOKENS)),
+            "compute_seconds": self.worth.prefills.of(PRICED_TOKENS),
+            "priced_tokens": PRICED_TOKENS,
             "ignored_predictions": self.remaining.ignored,
             "ignored_waits": self.waits.ignored,
         }
@@ -96,6 +98,11 @@ class Tier:
         """
         self._bounds.check(self.settings.changed(changes))
         return lambda: self._change(changes)
+
+    def _size_of(self, tokens: int) -> int:
+        """Bytes that one worker copies; workers copy at the same time."""
+        per_chunk = self._bounds.shape.bytes_at(self.settings.level)
+        return per_chunk * tokens // self.tokens_per_chunk
 
     def _change(self, changes: Mapping[str, object]) -> Mapping[str, Json]:
         before = self.settings

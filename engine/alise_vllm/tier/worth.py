@@ -2,54 +2,49 @@
 
 KV that was swapped out has been copied once and is copied once more, so it is loaded only where
 twice the copy costs less than the computation. Both prices are measured in this engine, under its
-load, and follow it: the older an observation, the less it counts.
+load, and follow it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 OUT_AND_BACK = 2.0
 """Copies that a swap takes."""
-KEEP = 0.98
-"""What an observation is worth after the next one; about 50 of them count."""
+NEW = 0.1
+"""What the newest observation counts; the one before it a tenth less, and so on."""
 FEWEST = 8
 """Observations of each kind before anything is declined."""
 
 
 @dataclass(slots=True)
-class Line:
-    """A cost as ``fixed + each * size``, by least squares with fading weights."""
+class Curve:
+    """What something costs by its size, learned apart for sizes of each power of two.
+
+    Small copies, of which a generating engine makes thousands, mostly cost what a copy costs at
+    all; that says nothing of large ones, and must not make them forgotten.
+
+    Attributes:
+        count: Observations.
+    """
 
     count: int = 0
-    _weight: float = 0.0
-    _size: float = 0.0
-    _cost: float = 0.0
-    _size_size: float = 0.0
-    _size_cost: float = 0.0
+    _each: dict[int, float] = field(default_factory=dict)
 
-    def observe(self, size: float, cost: float) -> None:
-        """One observation."""
+    def observe(self, size: int, cost: float) -> None:
+        """One observation; of size 0 it says nothing."""
+        if size <= 0 or cost < 0:
+            return
         self.count += 1
-        self._weight = self._weight * KEEP + 1
-        self._size = self._size * KEEP + size
-        self._cost = self._cost * KEEP + cost
-        self._size_size = self._size_size * KEEP + size * size
-        self._size_cost = self._size_cost * KEEP + size * cost
+        power, each = size.bit_length(), cost / size
+        before = self._each.get(power, each)
+        self._each[power] = before + NEW * (each - before)
 
-    @property
-    def each(self) -> float | None:
-        """What one unit more costs; None without observations.
-
-        With sizes that are all alike, or where more seems to cost less, it is the whole cost
-        shared by all: the fixed part cannot be told from the rest then.
-        """
-        if not self._size:
+    def of(self, size: int) -> float | None:
+        """The cost of a size, from the nearest that was observed; None without observations."""
+        if not self._each:
             return None
-        spread = self._weight * self._size_size - self._size**2
-        shared = self._cost / self._size
-        if spread <= 1e-9 * self._weight * self._size_size:
-            return shared
-        slope = (self._weight * self._size_cost - self._size * self._cost) / spread
-        return slope if 0 < slope < shared else shared
+        power = size.bit_length()
+        nearest = min(self._each, key=lambda known: (abs(known - power), known))
+        return self._each[nearest] * size
 
 
 @dataclass(slots=True)
@@ -57,11 +52,14 @@ class Worth:
     """Decides for one engine.
 
     Attributes:
-        declined_tokens: Tokens that were computed anew although they were in host memory.
+        copies: Seconds by bytes in host memory.
+        prefills: Seconds by tokens.
+        declined_tokens: Tokens that were computed anew although they were in host memory; counted
+            each time that a request which waits is looked at.
     """
 
-    copies: Line
-    steps: Line
+    copies: Curve = field(default_factory=Curve)
+    prefills: Curve = field(default_factory=Curve)
     declined_tokens: int = 0
 
     def to_load(self, tokens: int, size_bytes: int) -> bool:
@@ -71,12 +69,10 @@ class Worth:
             tokens: That the KV is of.
             size_bytes: As it lies in host memory.
         """
-        if min(self.copies.count, self.steps.count) < FEWEST:
+        if min(self.copies.count, self.prefills.count) < FEWEST:
             return True
-        copy, compute = self.copies.each, self.steps.each
-        if copy is None or compute is None:
-            return True
-        if OUT_AND_BACK * copy * size_bytes < compute * tokens:
+        copy, compute = self.copies.of(size_bytes), self.prefills.of(tokens)
+        if copy is None or compute is None or OUT_AND_BACK * copy < compute:
             return True
         self.declined_tokens += tokens
         return False

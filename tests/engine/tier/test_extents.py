@@ -37,7 +37,7 @@ class Extents(RuleBasedStateMachine):
     @precondition(lambda self: self.pool.stray)
     @rule()
     def replace(self) -> None:
-        some = next(some for some in self.taken if max(some, default=0) >= self.pool.limit)
+        some = next(some for some in self.taken if max(some, default=-1) >= self.pool.limit)
         extent = some.pop(some.index(max(some)))
         lower = self.pool.replace(extent)
         full = sum(one < self.pool.limit for one in self.numbers) == self.pool.limit

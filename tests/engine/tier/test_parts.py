@@ -1,6 +1,5 @@
 """Sizes, prices, paces and predictions: the small parts of the tier."""
 
-import math
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from alise_vllm.tier.levels import EXTENTS, ChunkShape, Level
 from alise_vllm.tier.pace import Pace
 from alise_vllm.tier.remaining import Remaining
-from alise_vllm.tier.worth import FEWEST, Line, Worth
+from alise_vllm.tier.worth import FEWEST, Curve, Worth
 from fakes.clock import FakeClock
 
 
@@ -38,43 +37,48 @@ def test_what_is_no_plain_float_or_no_whole_group_is_not_packed(shape: ChunkShap
     assert shape.levels == (Level.NONE,)
 
 
-@given(st.floats(1e-6, 1), st.floats(0, 1), st.lists(st.integers(1, 9_999), min_size=3))
-def test_a_line_finds_what_one_more_costs(each: float, fixed: float, sizes: list[int]) -> None:
-    line = Line()
-    for size in sizes:
-        line.observe(size, fixed + each * size)
+@given(st.lists(st.tuples(st.integers(-2, 10**9), st.floats(-1, 10)), min_size=1))
+def test_a_curve_stays_between_what_it_saw(observed: list[tuple[int, float]]) -> None:
+    curve = Curve()
+    for size, cost in observed:
+        curve.observe(size, cost)
+    valid = [cost / size for size, cost in observed if size > 0 and cost >= 0]
 
-    assert line.each is not None
-    if max(sizes) > 2 * min(sizes) and fixed < each * max(sizes):
-        assert math.isclose(line.each, each, rel_tol=1e-3)
-    assert line.each >= each * 0.999
-
-
-def test_a_line_without_observations_knows_nothing_and_nonsense_gives_the_mean() -> None:
-    line = Line()
-    assert line.each is None
-    line.observe(0, 1)
-    assert line.each is None
-    for size, cost in ((10, 10.0), (20, 1.0)):
-        line.observe(size, cost)
-    assert line.each is not None
-    assert 0.3 < line.each < 0.5
+    found = curve.of(1_000)
+    assert curve.count == len(valid)
+    if valid:
+        assert found is not None
+        assert min(valid) * 999 <= found <= max(valid) * 1_001
+    else:
+        assert found is None
 
 
-def test_a_line_follows_a_load_that_changes() -> None:
-    line = Line()
+def test_many_small_copies_say_nothing_of_large_ones() -> None:
+    curve = Curve()
+    curve.observe(1_000_000, 0.001)
+    for _ in range(10_000):
+        curve.observe(1_000, 0.001)
+
+    assert curve.of(900_000) == pytest.approx(0.0009)
+    assert curve.of(700) == pytest.approx(0.0007)
+    # The nearest, of two that are equally near the smaller.
+    assert curve.of(1 << 30) == pytest.approx(0.001 * (1 << 30) / 1_000_000)
+
+
+def test_a_curve_follows_a_load_that_changes() -> None:
+    curve = Curve()
     for each in (1.0, 5.0):
-        for size in range(1, 500):
-            line.observe(size, each * size)
+        for _ in range(100):
+            curve.observe(10, each * 10)
 
-    assert line.each == pytest.approx(5, rel=0.01)
+    assert curve.of(10) == pytest.approx(50, rel=0.01)
 
 
 def worth(copy: float, compute: float, count: int = FEWEST) -> Worth:
-    found = Worth(Line(), Line())
+    found = Worth()
     for _ in range(count):
         found.copies.observe(1_000, 1_000 * copy)
-        found.steps.observe(10, 10 * compute)
+        found.prefills.observe(10, 10 * compute)
     return found
 
 
@@ -92,34 +96,39 @@ def test_loading_is_worth_it_when_twice_the_copy_costs_less(
 
 def test_nothing_is_declined_before_both_were_measured() -> None:
     assert worth(1e3, 1e-6, FEWEST - 1).to_load(10, 10)
-    assert Worth(Line(), Line()).to_load(10, 10)
-    no_size = Worth(Line(FEWEST), Line(FEWEST))
-    assert no_size.to_load(10, 10)
+    assert Worth().to_load(10, 10)
+    assert Worth(Curve(FEWEST), Curve(FEWEST)).to_load(10, 10)
 
 
-def test_a_step_lasts_until_the_next_unless_there_was_nothing_to_do() -> None:
-    clock, steps = FakeClock(), Line()
-    pace = Pace(clock, steps)
+def test_a_prompt_costs_what_its_step_takes_longer_than_one_that_generates() -> None:
+    clock, prefills = FakeClock(), Curve()
+    pace = Pace(clock, prefills)
     pace.arrives()
-    pace.begins(100)
-    clock.advance(2)
-    pace.begins(0)
-    clock.advance(50)
-    pace.begins(10)
-    assert (steps.count, steps.each) == (1, 0.02)
+    for tokens, requests, seconds in ((2, 2, 1), (2, 2, 1), (102, 2, 3), (0, 0, 50), (1, 1, 1)):
+        pace.begins(tokens, requests)
+        clock.advance(seconds)
 
+    assert prefills.count == 1
+    assert prefills.of(100) == pytest.approx(2)
+
+
+def test_a_pause_is_no_step() -> None:
+    clock, prefills = FakeClock(), Curve()
+    pace = Pace(clock, prefills)
+    for _ in range(2):
+        pace.arrives()
+        pace.begins(100, 1)
+        pace.leaves()
+        clock.advance(1_000)
+    # One that was not seen to come.
     pace.leaves()
-    clock.advance(1_000)
+    assert prefills.count == 0
+
     pace.arrives()
-    pace.begins(7)
-    assert steps.count == 1
-    pace.leaves()
-    pace.leaves()
-    pace.arrives()
-    pace.begins(1)
+    pace.begins(100, 1)
     clock.advance(1)
-    pace.begins(1)
-    assert steps.count == 2
+    pace.begins(100, 1)
+    assert prefills.count == 1
 
 
 def test_what_remains_falls_as_tokens_come_and_never_below_one() -> None:

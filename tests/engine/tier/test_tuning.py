@@ -19,7 +19,9 @@ BOUNDS = Bounds(SHAPE, workers=2, most_bytes=1_000 * CHUNK)
 
 
 def make_policy(name: str, waits: Waits) -> Policy:
-    return {"lru": Lru(), "arc": Arc(), "ewt": Ewt(waits=waits)}[name]
+    if name == "ewt":
+        return Ewt(waits=waits)
+    return Arc() if name == "arc" else Lru()
 
 
 def tier(**settings: Any) -> Tier:
@@ -130,7 +132,7 @@ def test_a_load_is_priced_by_the_level() -> None:
     part = tier()
     for _ in range(10):
         part.worth.copies.observe(CHUNK, 1.0)
-        part.worth.steps.observe(16, 1.5)
+        part.worth.prefills.observe(16, 1.5)
     assert not part.worth_loading(16)
 
     part.plan({"level": "int8"})()
