@@ -191,6 +191,19 @@ def test_a_job_mixes_levels() -> None:
     assert 0 == off[1] < off[2] < 0.01 < off[0] < 0.15
 
 
+def test_many_chunks_are_copied_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alise_vllm.tier.copies.BATCH_BYTES", 2 * SHAPE.raw_bytes)
+    blocks = random_blocks()
+    copies = make(blocks)
+    where = places(*(range(start, start + EXTENTS) for start in range(0, 5 * EXTENTS, EXTENTS)))
+    copies.store(0, [0, 1, 2, 3, 4], where)
+    copies.load(1, where, [11, 10, 9, 8, 7])
+
+    assert {each.size_bytes for each in copies.finished()} == {5 * SHAPE.raw_bytes}
+    for number in range(5):
+        assert torch.equal(block(blocks, 11 - number), block(blocks, number))
+
+
 def test_neighbours_are_one_piece_and_slabs_are_made_and_given_back_as_needed() -> None:
     host = HostMemory(SHAPE.extent_bytes, pinned=False, slab_bytes=100 * SHAPE.extent_bytes)
     pieces = list(host.pieces([0, 1, 2, 7, 99, 100], 6 * SHAPE.extent_bytes))

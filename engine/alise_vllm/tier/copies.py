@@ -2,7 +2,8 @@
 
 One path for all devices: gather the blocks, pack them where they are, copy the packed bytes. What
 differs is the lane that a copy runs on: at once on a CPU, on streams of their own on a GPU, where
-host memory is pinned and the engine goes on meanwhile.
+host memory is pinned and the engine goes on meanwhile. Buffers on the device need not be kept until
+a copy has ended: torch hands their memory out again on the same stream, behind the copy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from alise_vllm.tier.places import Places
 
 SLAB_BYTES = 64 << 20
 """Host memory is asked for, pinned and given back in pieces of this size."""
+BATCH_BYTES = 32 << 20
+"""Of KV that is packed at once; on the device that takes a few times as much for a moment."""
 
 
 class Mark(Protocol):
@@ -127,7 +130,7 @@ class HostMemory:
 
     def __init__(self, extent_bytes: int, *, pinned: bool, slab_bytes: int = SLAB_BYTES) -> None:
         self._extent_bytes = extent_bytes
-        self._pinned = pinned
+        self.pinned = pinned
         self._per_slab = max(1, slab_bytes // extent_bytes)
         self._slabs: dict[int, torch.Tensor] = {}
         self._moves_made = 0
@@ -176,7 +179,7 @@ class HostMemory:
         slab = self._slabs.get(number)
         if slab is None:
             size = self._per_slab * self._extent_bytes
-            slab = torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
+            slab = torch.empty(size, dtype=torch.uint8, pin_memory=self.pinned)
             self._slabs[number] = slab
         return slab
 
@@ -202,8 +205,6 @@ class _Job:
     size_bytes: int
     start: Mark
     end: Mark
-    kept: list[torch.Tensor]
-    """Buffers that the lane still reads."""
 
 
 class Copies:
@@ -237,31 +238,29 @@ class Copies:
         self._memory.arrange(places)
         with self._store_lane.enter():
             start = self._store_lane.mark()
-            kept, size = [], 0
-            for level, members in places.by_level():
+            size = 0
+            for level, members in self._batches(places):
                 raw = self._gather([blocks[member] for member in members])
                 packed = pack(raw, level, self._dtype)
-                kept += [raw, packed]
                 size += packed.numel()
                 for row, member in enumerate(members):
                     self._write(packed[row], places.extents[member])
             end = self._store_lane.mark()
-        self._running[job] = _Job(job, size, start, end, kept)
+        self._running[job] = _Job(job, size, start, end)
 
     def load(self, job: int, places: Places, blocks: Sequence[int]) -> None:
         """Begin to copy what lies at places into blocks; ``finished`` tells when it is done."""
         self._memory.arrange(places)
         with self._load_lane.enter():
             start = self._load_lane.mark()
-            kept, size = [], 0
-            for level, members in places.by_level():
+            size = 0
+            for level, members in self._batches(places):
                 packed = self._read([places.extents[member] for member in members], level)
                 raw = unpack(packed, level, self._dtype)
-                kept += [packed, raw]
                 size += packed.numel()
                 self._scatter(raw, [blocks[member] for member in members])
             end = self._load_lane.mark()
-        self._running[job] = _Job(job, size, start, end, kept)
+        self._running[job] = _Job(job, size, start, end)
 
     def finished(self) -> list[Copied]:
         """Jobs that are done and were not reported before."""
@@ -277,6 +276,13 @@ class Copies:
         for number in jobs & self._running.keys():
             self._running[number].end.wait()
 
+    def _batches(self, places: Places) -> Iterator[tuple[Level, list[int]]]:
+        """Positions of one level, few enough for the memory that packing takes."""
+        most = max(1, BATCH_BYTES // self._shape.raw_bytes)
+        for level, members in places.by_level():
+            for start in range(0, len(members), most):
+                yield level, members[start : start + most]
+
     def _gather(self, blocks: list[int]) -> torch.Tensor:
         index = self._index(blocks)
         rows = [layer.index_select(0, index).view(torch.uint8) for layer in self._blocks]
@@ -290,7 +296,9 @@ class Copies:
             start = stop
 
     def _index(self, blocks: list[int]) -> torch.Tensor:
-        return torch.tensor(blocks, dtype=torch.int64, device=self._blocks[0].device)
+        # From pageable memory the copy would wait for all that the lane was told before.
+        index = torch.tensor(blocks, dtype=torch.int64, pin_memory=self._memory.pinned)
+        return index.to(self._blocks[0].device, non_blocking=True)
 
     def _write(self, packed: torch.Tensor, extents: Sequence[int]) -> None:
         for offset, piece in self._memory.pieces(extents, packed.shape[0]):
