@@ -259,8 +259,8 @@ def test_what_packing_does_to_what_is_said_next(tiered: Tiered) -> None:
         print(f"{level}: mean {mean(found):.5f}, max {max(found):.5f} of {len(found)} logprobs")
 
     # Packing at 8 bits is not much more than what bfloat16 does by itself.
-    assert mean(off["none"]) < mean(off["int8"]) < mean(off["int4"])
-    assert mean(off["int8"]) < 0.03
+    assert mean(off["int8"]) < mean(off["int4"])
+    assert mean(off["int8"]) < 2 * mean(off["none"]) + 0.02
     assert mean(off["int4"]) < 0.3
 
 

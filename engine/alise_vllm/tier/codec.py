@@ -1,13 +1,15 @@
 """Packs KV for host memory and unpacks it, as torch operations: on a CPU and on a GPU alike.
 
-A group of 64 values that lie next to each other, in practice a piece of one head of one token, has
-one scale: its largest magnitude over the steps of the level, rounded up to a bfloat16. Rounding up
-keeps every value within the steps, so that no value is off by more than half a scale; a bfloat16
-has the range of a float32, so that no scale becomes 0 or infinite. The scales follow the values.
+A group of 64 values that lie next to each other has one scale: its largest magnitude over the
+steps of the level, rounded up to a bfloat16. Rounding up keeps every value within the steps, so
+that no value is off by more than half a scale; a bfloat16 has the range of a float32, so that no
+scale becomes 0 or infinite. The scales follow the values.
 
-Groups along the channels, not the tokens: on the KV of a model that was measured the error was the
-smaller one (``docs`` of the engine say by how much), and a group is complete as soon as its token
-is, whatever the size of a block.
+Neighbours are, in most layouts, channels of one head of one token. A scale for one channel of 64
+tokens loses a fifth less: on keys of the tiny test model 0.0048 of their norm at ``int8`` against
+0.0058, and 0.086 against 0.105 at ``int4``; values likewise. It needs 64 tokens in a block, though:
+in blocks of 16 and 32 the scales are so many that ``int8`` holds 1.78 and 1.88 chunks for one, not
+1.94. And it needs to know how each attention backend lays out a block, which bytes do not tell.
 """
 
 import torch
