@@ -58,8 +58,8 @@ e2e-vllm: $(STAMP) ## Two real vLLM servers behind the gateway, one killed mid-r
 	$(BIN)/pytest e2e/vllm -p no:cacheprovider
 
 test-train: $(STAMP) ## Tests of what needs torch, in the training environment
-	python=$$($(BIN)/python tools/train_env.py) && OMP_NUM_THREADS=1 PYTHONPATH=core:predictor \
-		"$$python" -m pytest -q -p no:cacheprovider tests/predictor_train
+	python=$$($(BIN)/python tools/train_env.py) && OMP_NUM_THREADS=1 PYTHONPATH=core:predictor:engine \
+		"$$python" -m pytest -q -p no:cacheprovider tests/predictor_train tests/engine_torch
 
 train: $(STAMP) ## Train the predictor: make train DATA=directory (without: the committed sample)
 	python=$$($(BIN)/python tools/train_env.py) && ranks=$$($(BIN)/python tools/train_env.py --ranks) \

@@ -16,7 +16,9 @@ SECTION = "alise"
 REPLAY_FILE = "replay_file"
 STEP_SECONDS = "step_seconds"
 _MOST_STEP_SECONDS = 10.0
-_KNOWN = frozenset({REPLAY_FILE, STEP_SECONDS})
+PARTS = ("tier",)
+"""Sections of their own, each read by its part of the plugin."""
+_KNOWN = frozenset({REPLAY_FILE, STEP_SECONDS, *PARTS})
 _REMEDY = f"""--additional-config '{{"{SECTION}": {{"{REPLAY_FILE}": "lengths.jsonl"}}}}'"""
 
 
