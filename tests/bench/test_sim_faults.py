@@ -60,9 +60,7 @@ async def test_slow_delays_the_first_byte_and_the_steps(
     reply = await http.post(PATH, json=BODY)
     assert reply.status_code == 200
     assert loop.time() - start > 0.05 + 8 * 0.002 * 4
-    start = loop.time()
-    await http.post(PATH, json=BODY)
-    assert loop.time() - start < 0.05, "only one request was to be slow"
+    assert not engine.faults.armed(), "only one request was to be slow"
 
 
 @pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
