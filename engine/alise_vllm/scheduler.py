@@ -111,6 +111,7 @@ class AliseScheduler(AsyncScheduler):
             return
         cache = self.kv_cache_manager
         free_blocks = cache.block_pool.get_num_free_blocks() - cache.watermark_blocks
+        candidates: list[Request] | None = None
         for waiting in self.waiting.best(_MOST_PER_STEP):
             if not _can_run(waiting):
                 continue
@@ -118,26 +119,35 @@ class AliseScheduler(AsyncScheduler):
             if free_slots and free_blocks >= 0:
                 free_slots -= 1
                 continue
-            victim = self._victim(waiting, -free_blocks)
+            if not self._order.asks(waiting.alise_work):
+                return
+            if candidates is None:
+                candidates = self._candidates()
+            victim = self._victim(waiting, candidates, -free_blocks)
             if victim is None:
                 return
             free_blocks += self._blocks(victim.num_computed_tokens)
+            candidates.remove(victim)
             self._put_back(victim, for_memory=free_slots > 0)
 
-    def _victim(self, waiting: "Request", short_blocks: int) -> "Request | None":
-        """Who gives way to one that waits, of those that hold the blocks it is short of."""
-        asking = work_of(waiting)
-        if asking is None or not self._order.asks(asking):
-            return None
+    def _candidates(self) -> "list[Request]":
+        """Running requests that may give way, the worst first."""
         found = {}
         for request in self.running:
             work = work_of(request)
-            if work is None or not self._can_give_way(request, short_blocks):
-                continue
-            work.generated = request.num_output_tokens
-            found[work] = request
-        victim = self._order.victim(asking, found)
-        return None if victim is None else found[victim]
+            if work is not None:
+                work.generated = request.num_output_tokens
+                found[work] = request
+        return [found[work] for work in self._order.candidates(found)]
+
+    def _victim(
+        self, waiting: "Request", candidates: "list[Request]", short_blocks: int
+    ) -> "Request | None":
+        """Who gives way to one that waits, of those that hold the blocks it is short of."""
+        able = (it for it in candidates if self._can_give_way(it, short_blocks))
+        worst = next(able, None)
+        work = None if worst is None else work_of(worst)
+        return worst if self._order.exchanges(waiting.alise_work, work) else None
 
     def _can_give_way(self, request: "Request", short_blocks: int) -> bool:
         return (
@@ -163,20 +173,19 @@ class AliseScheduler(AsyncScheduler):
     def _rank_running(self) -> None:
         """When memory is about to run out, say who goes first then: the highest number.
 
-        Costs as much as there are running requests, so it is left out while the step cannot need
-        more blocks than are free.
+        Left out while the step cannot need more blocks than are free.
         """
         most = len(self.running) + self._blocks(self.max_num_scheduled_tokens)
         if self.kv_cache_manager.block_pool.get_num_free_blocks() >= most:
             return
-        requests = {}
         for request in self.running:
             work = work_of(request)
-            if work is not None:
+            if work is None:
+                continue
+            if request.num_output_tokens >= work.standing_until:
                 work.generated = request.num_output_tokens
-                requests[work] = request
-        for position, work in enumerate(self._order.worst_last(requests)):
-            requests[work].priority = position
+                self._order.stand(work)
+            request.priority = work.standing
 
     def _note_resumed(self, output: "SchedulerOutput") -> None:
         for name in self._preempted.keys() & output.num_scheduled_tokens.keys():

@@ -16,18 +16,41 @@ from alise_vllm.ordering.work import Work
 class SamplingParams(Protocol):
     """What is read of vLLM's class of that name."""
 
-    extra_args: object
+    @property
+    def extra_args(self) -> object:
+        """The client's ``vllm_xargs``."""
+        ...
 
 
 class EngineRequest(Protocol):
     """What is read of vLLM's ``Request``, and one attribute that the plugin adds."""
 
-    priority: int
-    max_tokens: int
-    num_prompt_tokens: int
-    num_output_tokens: int
-    sampling_params: SamplingParams | None
     alise_work: Work
+
+    @property
+    def priority(self) -> int:
+        """The client's; smaller goes first."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """The answer is cut here."""
+        ...
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Of the prompt."""
+        ...
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Generated so far."""
+        ...
+
+    @property
+    def sampling_params(self) -> SamplingParams | None:
+        """None where nothing is sampled."""
+        ...
 
 
 def work_of(request: EngineRequest) -> Work | None:

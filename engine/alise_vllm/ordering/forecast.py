@@ -24,6 +24,9 @@ _LEAST_SIGMA, _MOST_SIGMA = 0.25, 2.5
 _OVERRUN_SHARE = 0.5
 """Mean of what is left over how far it came, for a Pareto tail of exponent 3 [our choice]."""
 _TINY = 1e-300
+_FAR = 8.0
+"""Standard deviations beyond which a cut takes away nothing that counts."""
+_ROOT = sqrt(2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,14 @@ class Forecast:
     p90: float
     _mu: float = field(init=False, repr=False, compare=False)
     _sigma: float = field(init=False, repr=False, compare=False)
+    _mean: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sigma = log(self.p90 / self.p50) / _Z90
+        sigma = min(max(sigma, _LEAST_SIGMA), _MOST_SIGMA)
         object.__setattr__(self, "_mu", log(self.p50))
-        object.__setattr__(self, "_sigma", min(max(sigma, _LEAST_SIGMA), _MOST_SIGMA))
+        object.__setattr__(self, "_sigma", sigma)
+        object.__setattr__(self, "_mean", self.p50 * exp(sigma * sigma / 2))
 
     def remaining(self, generated: int, most: int) -> float:
         """Tokens still to come on average, at least ``LEAST_TOKENS``.
@@ -61,17 +67,18 @@ class Forecast:
     def _predicted(self, generated: int, most: int) -> float:
         """The mean of a log-normal length, cut at ``most``, less what was generated."""
         mu, sigma = self._mu, self._sigma
-        here = (log(generated) - mu) / sigma if generated else float("-inf")
-        longer = _above(here)
+        here = (log(generated) - mu) / sigma if generated else -_FAR
+        longer = _above(here) if generated else 1.0
         if longer < _TINY:
             # So far out that it is the doubt that counts.
             return 0.0
+        ending = self._mean * (_above(here - sigma) if generated else 1.0)
         cut = (log(most) - mu) / sigma
-        mean = exp(mu + sigma * sigma / 2)
-        ending = mean * (_above(here - sigma) - _above(cut - sigma)) + most * _above(cut)
+        if cut < _FAR:
+            ending += most * _above(cut) - self._mean * _above(cut - sigma)
         return ending / longer - generated
 
 
 def _above(z: float) -> float:
     """Probability that a standard normal exceeds ``z``; exact in relative terms far out."""
-    return 0.5 * erfc(z / sqrt(2.0))
+    return 0.5 * erfc(z / _ROOT)

@@ -1,20 +1,19 @@
 """The order of one engine's requests: what waits, what gives way, and how it went."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from alise_vllm.ordering.hints import Hints
 from alise_vllm.ordering.line import WaitingLine
-from alise_vllm.ordering.pace import PaceMeter
-from alise_vllm.ordering.preemption import choose_victim
+from alise_vllm.ordering.pace import Pace, PaceMeter
+from alise_vllm.ordering.preemption import candidates, gives_way, stand
 from alise_vllm.ordering.settings import OrderingSettings
 from alise_vllm.ordering.work import Work
 
 _LOOK_AGAIN_STEPS = 16
 """Whoever found nobody to give way to it asks again after so many steps: costs change slowly, and
 to look at all that run is the one thing here that is not cheap."""
-_STALE_SHARE = 8
-"""A running request's value is computed anew when its answer has grown by an eighth."""
 _SHOWN_CLASSES = 16
 
 
@@ -32,7 +31,7 @@ class Counts:
         promoted: Requests that had starved.
         ignored_hints: Values of predictions that were of no use.
         without_forecast: Requests of which nothing was predicted.
-        nanoseconds: Spent in the plugin's own part of scheduling.
+        nanoseconds: Spent in the plugin's own part of scheduling, before and after vLLM's loop.
         steps: Steps that were scheduled.
     """
 
@@ -51,9 +50,9 @@ class Counts:
 
 def _by_class(waiting: Mapping[int, int]) -> dict[str, int]:
     """The best classes by rank, and the others together."""
-    ranks = sorted(waiting)
-    shown = {str(rank): waiting[rank] for rank in ranks[:_SHOWN_CLASSES]}
-    others = sum(waiting[rank] for rank in ranks[_SHOWN_CLASSES:])
+    # Where classes are vLLM's priorities, clients choose them: there can be as many as requests.
+    shown = {str(rank): waiting[rank] for rank in nsmallest(_SHOWN_CLASSES, waiting)}
+    others = sum(waiting.values()) - sum(shown.values())
     return {**shown, "others": others} if others else shown
 
 
@@ -76,10 +75,8 @@ class RequestOrder:
         self.line = WaitingLine(self._policy)
         self._meter = PaceMeter()
         self._numbers = 0
-        self._refused: tuple[int, int] | None = None
-        """Whom nobody gave way to, and in which step."""
-        self._values: dict[int, tuple[int, float]] = {}
-        """Values of running requests by number: up to how many tokens they hold, and which."""
+        self._refused: tuple[int, float, int] | None = None
+        """Class and cost of a request that nobody gave way to, and in which step."""
 
     def admit(
         self, hints: Hints, rank: int, prompt_tokens: int, max_tokens: int, now: float
@@ -108,39 +105,59 @@ class RequestOrder:
 
     def wait(self, work: Work, now: float) -> None:
         """It waits from now on, for the first time or again."""
-        self._values.pop(work.number, None)
-        self.line.add(work, now, self._meter.pace)
+        work.standing_until = 0
+        self.line.add(work, now, self.pace)
+
+    @property
+    def pace(self) -> Pace:
+        """How fast the engine is."""
+        return self._meter.pace
 
     def begin_step(self, now: float) -> None:
         """A step is about to be scheduled."""
         self.counts.steps += 1
         self._meter.begin(now)
-        self.counts.promoted += self.line.promote_starved(now, self._meter.pace)
+        self.counts.promoted += self.line.promote_starved(now, self.pace)
 
     def end_step(self, now: float, requests: int, tokens: int) -> None:
         """A step that began at ``now`` runs so many requests, and so many tokens of them."""
         self._meter.scheduled(now, requests, tokens)
 
     def asks(self, waiting: Work) -> bool:
-        """Whether it is worth to look for somebody who gives way to this one."""
-        if not self._policy.preempts or not self.settings.preemption_limit:
-            return False
-        if self._refused is None or self._refused[0] != waiting.number:
-            return True
-        return self.counts.steps - self._refused[1] >= _LOOK_AGAIN_STEPS
+        """Whether it is worth to look for somebody who gives way to this one.
 
-    def victim(self, waiting: Work, running: Iterable[Work]) -> Work | None:
-        """Who gives way to one that waits, if anybody does.
+        Where nobody gave way to a request, nobody does to one that is not cheaper, for a while.
+        """
+        policy = self._policy
+        if not policy.preempts or not self.settings.preemption_limit:
+            return False
+        if self._refused is None or self.counts.steps - self._refused[2] >= _LOOK_AGAIN_STEPS:
+            return True
+        cost = policy.cost(waiting, self.pace, resident=False)
+        return (waiting.rank, cost) < self._refused[:2]
+
+    def candidates(self, running: Iterable[Work]) -> list[Work]:
+        """Those that run and may give way, the worst first; ``generated`` is up to date."""
+        return candidates(running, self._policy, self.settings.limits, self.pace)
+
+    def exchanges(self, waiting: Work, worst: Work | None) -> bool:
+        """Whether somebody gives way to one that waits.
 
         Args:
             waiting: The first of the line, or first of those that can run.
-            running: All whose place would do, with ``generated`` up to date.
+            worst: The worst of the candidates whose place would do; None is nobody.
         """
-        found = choose_victim(
-            waiting, running, self._policy, self.settings.limits, self._meter.pace
+        found = worst is not None and gives_way(
+            waiting, worst, self._policy, self.settings.limits, self.pace
         )
-        self._refused = None if found else (waiting.number, self.counts.steps)
+        if not found:
+            cost = self._policy.cost(waiting, self.pace, resident=False)
+            self._refused = (waiting.rank, cost, self.counts.steps)
         return found
+
+    def stand(self, work: Work) -> None:
+        """Compute where a running request stands, ``generated`` being up to date."""
+        stand(work, self._policy, self.pace)
 
     def gives_way(self, work: Work) -> None:
         """A running request is preempted, whoever decided it; it does not wait yet."""
@@ -160,14 +177,6 @@ class RequestOrder:
         self.counts.restored_tokens += restored
         self.counts.recomputed_tokens += had_tokens - restored
 
-    def worst_last(self, running: Iterable[Work]) -> Sequence[Work]:
-        """All that run, best first: the last is whom it costs least to lose."""
-        works = list(running)
-        values = {work.number: self._value(work) for work in works}
-        if len(self._values) > 2 * len(works):
-            self._values = {number: self._values[number] for number in values}
-        return sorted(works, key=lambda work: (work.rank, values[work.number], work.number))
-
     def change(self, settings: OrderingSettings, works: Iterable[Work]) -> None:
         """Obey other settings from now on.
 
@@ -178,12 +187,14 @@ class RequestOrder:
         self.settings = settings
         self._policy = settings.make_policy()
         self._refused = None
-        self._values.clear()
-        self.line.reorder(self._policy, works, self._meter.pace)
+        known = list(works)
+        for work in known:
+            work.standing_until = 0
+        self.line.reorder(self._policy, known, self.pace)
 
     def state(self) -> Mapping[str, object]:
         """Figures and settings, for whoever looks at the engine."""
-        counts, pace = self.counts, self._meter.pace
+        counts, pace = self.counts, self.pace
         return {
             "settings": self.settings.as_json(),
             "waiting": len(self.line),
@@ -204,13 +215,3 @@ class RequestOrder:
             "nanoseconds": counts.nanoseconds,
             "steps": counts.steps,
         }
-
-    def _value(self, work: Work) -> float:
-        known = self._values.get(work.number)
-        if known is not None and work.generated < known[0]:
-            return known[1]
-        cost = self._policy.cost(work, self._meter.pace, resident=True)
-        value = self._policy.value(cost, work)
-        until = work.generated + 4 + work.generated // _STALE_SHARE
-        self._values[work.number] = (until, value)
-        return value

@@ -8,7 +8,7 @@ shrinks by a factor per second of waiting: TIE (0.9 in 30 s).
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from math import floor, inf, log2
+from math import ceil, floor, inf, log2
 from typing import Protocol
 
 from alise_vllm.ordering.pace import Pace
@@ -212,10 +212,7 @@ def _served(work: Work, pace: Pace) -> float:
 
 def _levels_above(quanta: float) -> int:
     """The first level whose quantum is not below so many of the first."""
-    level = 0
-    while 2**level < quanta:
-        level += 1
-    return level
+    return ceil(log2(quanta)) if quanta > 1.0 else 0
 
 
 def policy_of(name: PolicyName, guard: Guard, halving_seconds: float) -> Policy:

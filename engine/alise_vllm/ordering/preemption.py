@@ -14,6 +14,13 @@ from alise_vllm.ordering.pace import Pace
 from alise_vllm.ordering.policies import Policy
 from alise_vllm.ordering.work import Work
 
+_VALUE_SCALE = 1 << 16
+_MOST_VALUE = float(1 << 31)
+"""An engine of a century's age, at the fastest aging, has values of this size."""
+_CLASS_WIDTH = 1 << 49
+_STANDS_TOKENS, _STANDS_SHARE = 16, 8
+"""A request stands where it does until its answer has grown by so many tokens and an eighth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -41,10 +48,28 @@ def may_give_way(work: Work, policy: Policy, limits: Limits) -> bool:
     return work.generated < limits.c * work.forecast.p50
 
 
-def choose_victim(
-    waiting: Work, running: Iterable[Work], policy: Policy, limits: Limits, pace: Pace
-) -> Work | None:
-    """The worst of those that run, if it shall give way to one that waits; otherwise None.
+def stand(work: Work, policy: Policy, pace: Pace) -> None:
+    """Compute where a running request stands: by class first, then by the policy's value.
+
+    Sets a whole number, which is what vLLM's own priorities are; higher is worse.
+    """
+    value = policy.value(policy.cost(work, pace, resident=True), work)
+    within = int(min(max(value, -_MOST_VALUE), _MOST_VALUE) * _VALUE_SCALE)
+    work.standing = work.rank * _CLASS_WIDTH + within
+    work.standing_until = work.generated + _STANDS_TOKENS + work.generated // _STANDS_SHARE
+
+
+def candidates(running: Iterable[Work], policy: Policy, limits: Limits, pace: Pace) -> list[Work]:
+    """Those that run and may give way, the worst first."""
+    asked = [work for work in running if may_give_way(work, policy, limits)]
+    for work in asked:
+        if work.generated >= work.standing_until:
+            stand(work, policy, pace)
+    return sorted(asked, key=_standing, reverse=True)
+
+
+def gives_way(waiting: Work, victim: Work, policy: Policy, limits: Limits, pace: Pace) -> bool:
+    """Whether one that runs and may give way shall give way to one that waits.
 
     A better class is reason enough. Within a class it is the cost, of both and of what the
     request that gives way has to do again; and it has to come after the other in the line, or it
@@ -52,30 +77,15 @@ def choose_victim(
 
     Args:
         waiting: Who would take the place.
-        running: All whose place would do.
+        victim: The worst of those that run and may give way.
         policy: Gives the costs and the order.
         limits: See there.
         pace: How fast the engine is.
     """
-    if not policy.preempts or not limits.c:
-        return None
-    asked = [work for work in running if may_give_way(work, policy, limits)]
-    if not asked:
-        return None
-
-    def standing(work: Work) -> tuple[int, float, int]:
-        cost = policy.cost(work, pace, resident=True)
-        return work.rank, policy.value(cost, work), work.number
-
-    victim = max(asked, key=standing)
     if victim.rank != waiting.rank:
-        return victim if victim.rank > waiting.rank else None
+        return victim.rank > waiting.rank
     if waiting.promoted or (waiting.forecast is None and policy.needs_forecast):
-        return None
-    return victim if _is_worth_it(waiting, victim, policy, limits, pace) else None
-
-
-def _is_worth_it(waiting: Work, victim: Work, policy: Policy, limits: Limits, pace: Pace) -> bool:
+        return False
     cost = policy.cost(waiting, pace, resident=False)
     gains = policy.cost(victim, pace, resident=True)
     comes_back = policy.cost(victim, pace, resident=False)
@@ -83,3 +93,7 @@ def _is_worth_it(waiting: Work, victim: Work, policy: Policy, limits: Limits, pa
     if cost * (1.0 + limits.margin) + again >= gains:
         return False
     return policy.value(cost, waiting) < policy.value(comes_back, victim)
+
+
+def _standing(work: Work) -> tuple[int, int]:
+    return work.standing, work.number

@@ -86,6 +86,13 @@ def _number(most: float) -> Callable[[str, object], float]:
     return check
 
 
+def _halving(name: str, value: object) -> float:
+    found = _number(_MOST_SECONDS)(name, value)
+    if 0 < found < 1:
+        raise _wrong(name, value, "0, for no aging, or at least 1")
+    return found
+
+
 def _whole(least: int, most: int) -> Callable[[str, object], int]:
     def check(name: str, value: object) -> int:
         if type(value) is not int or not least <= value <= most:
@@ -101,7 +108,7 @@ _CHECKS: Mapping[str, Callable[[str, object], object]] = MappingProxyType(
         "preemption_limit": _number(1.0),
         "margin": _number(100.0),
         "max_preemptions": _whole(0, 1_000),
-        "aging_halving_seconds": _number(_MOST_SECONDS),
+        "aging_halving_seconds": _halving,
         "starvation_seconds": _number(_MOST_SECONDS),
         "starvation_factor": _number(1_000.0),
         "max_active_requests": _whole(1, 1_000_000),

@@ -26,6 +26,9 @@ class Work:
         waiting_since: Since when it waits, if it does; seconds.
         promoted: It starved once and goes ahead of its class.
         forgiven_seconds: Service that no longer counts against it.
+        standing: Among those that run: higher is worse. Good until ``standing_until`` tokens are
+            generated, for costs change slowly.
+        standing_until: See there; 0 is not known.
         lane_value: Its place among those of whom nothing is known, once it has one.
     """
 
@@ -42,6 +45,8 @@ class Work:
     waiting_since: float | None = None
     promoted: bool = False
     forgiven_seconds: float = 0.0
+    standing: int = 0
+    standing_until: int = 0
     lane_value: float | None = None
 
     @property

@@ -35,23 +35,25 @@ def test_what_is_said_of_no_use_and_what_is_not_said_are_counted() -> None:
     assert state["without_forecast"] == 1
 
 
-def test_whoever_found_nobody_asks_again_only_some_steps_later() -> None:
+def test_where_nobody_gave_way_only_the_cheaper_ask_again_for_some_steps() -> None:
     made = order()
     waiting, running = admitted(made, 500), admitted(made, 400)
     running.generated = 1
-    made.wait(waiting, 0.0)
     made.begin_step(0.0)
     assert made.asks(waiting)
 
-    assert made.victim(waiting, [running]) is None
+    assert not made.exchanges(waiting, running)
+    assert not made.asks(waiting)
+    assert not made.asks(admitted(made, 600))
+    assert made.asks(admitted(made, 400))
+    assert made.asks(admitted(made, 9_000, rank=-1))
     asked = []
     for step in range(1, 40):
         made.begin_step(step * 0.01)
         asked.append(made.asks(waiting))
         if asked[-1]:
-            made.victim(waiting, [running])
+            made.exchanges(waiting, None)
     assert [step for step, asks in enumerate(asked, 1) if asks] == [16, 32]
-    assert made.asks(admitted(made, 5))
 
 
 def test_nobody_is_asked_where_it_is_switched_off() -> None:
@@ -83,24 +85,19 @@ def test_tokens_that_were_found_again_are_told_from_those_computed_anew() -> Non
     assert state["recomputed_tokens"] == 4
 
 
-def test_the_worst_that_runs_is_last_and_its_growth_is_seen() -> None:
-    made = order(aging_halving_seconds=0)
-    short, long, worse = admitted(made, 50), admitted(made, 3_000), admitted(made, 5, rank=1)
-    short.generated = long.generated = worse.generated = 1
-    assert made.worst_last([worse, long, short]) == [short, long, worse]
-
-    # It has outrun its prediction by far, and the other is about to end.
-    short.generated, long.generated = 4_000, 2_900
-    short.max_tokens = long.max_tokens = 100_000
-    assert made.worst_last([worse, long, short]) == [long, short, worse]
-
-
-def test_what_is_known_of_requests_that_ended_is_not_kept() -> None:
+def test_where_a_request_stands_is_forgotten_when_it_waits_or_the_policy_changes() -> None:
     made = order()
-    for _ in range(1_000):
-        made.worst_last([admitted(made, 50), admitted(made, 60)])
+    work = admitted(made, 900)
+    made.stand(work)
+    assert work.standing_until
 
-    assert len(made._values) <= 6
+    made.change(changed(made.settings, {"policy": "fcfs"}), [work])
+    assert not work.standing_until
+    made.stand(work)
+    assert work.standing == 0
+
+    made.wait(work, 0.0)
+    assert not work.standing_until
 
 
 def test_the_state_shows_the_best_classes_and_the_others_together() -> None:

@@ -45,6 +45,7 @@ def test_everything_can_be_changed() -> None:
         ("margin", -0.1, "a number from 0 to 100"),
         ("max_preemptions", 2.0, "a whole number from 0 to 1000"),
         ("aging_halving_seconds", float("inf"), "a number from 0 to 86400"),
+        ("aging_halving_seconds", 0.5, "0, for no aging, or at least 1"),
         ("starvation_seconds", [], "a number from 0"),
         ("max_active_requests", 0, "a whole number from 1"),
         ("max_active_requests", None, "a whole number from 1"),

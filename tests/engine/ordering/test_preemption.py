@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alise_vllm.ordering.policies import Fcfs, Guard, Mlfq, Srpt
-from alise_vllm.ordering.preemption import Limits, choose_victim, may_give_way
+from alise_vllm.ordering.pace import Pace
+from alise_vllm.ordering.policies import Guard, Mlfq, Policy, Srpt
+from alise_vllm.ordering.preemption import Limits, candidates, gives_way, may_give_way, stand
 from alise_vllm.ordering.work import Work
 from fakes.works import PACE, make
 
@@ -15,6 +16,14 @@ LIMITS = Limits(c=0.8, margin=0.25, most=2)
 
 def running(p50: float | None = 1_000, **fields: Any) -> Work:
     return make(p50, **{"generated": 100, **fields})
+
+
+def choose_victim(
+    waiting: Work, running: list[Work], policy: Policy, limits: Limits, pace: Pace
+) -> Work | None:
+    """The worst of those that run, if it gives way."""
+    found = candidates(running, policy, limits, pace)
+    return found[0] if found and gives_way(waiting, found[0], policy, limits, pace) else None
 
 
 def test_a_long_request_gives_way_to_a_short_one() -> None:
@@ -97,9 +106,34 @@ def test_mlfq_compares_levels_and_needs_no_forecast() -> None:
 
 
 def test_nobody_gives_way_where_it_is_switched_off() -> None:
-    assert choose_victim(make(20), [running()], Fcfs(), LIMITS, PACE) is None
-    assert choose_victim(make(20), [running()], SRPT, Limits(0.0, 0.25, 2), PACE) is None
-    assert choose_victim(make(20), [running()], SRPT, Limits(0.8, 0.25, 0), PACE) is None
+    assert candidates([running()], SRPT, Limits(0.0, 0.25, 2), PACE) == []
+    assert candidates([running()], SRPT, Limits(0.8, 0.25, 0), PACE) == []
+
+
+def test_where_a_request_stands_goes_by_class_and_then_by_cost() -> None:
+    works = [
+        running(50, rank=-1),
+        running(2_000, rank=-1),
+        running(120, rank=0, arrived=1e6),
+        running(2_000, rank=0, arrived=1e6),
+        running(50, rank=3),
+    ]
+
+    for work in works:
+        stand(work, SRPT, PACE)
+    standings = [work.standing for work in works]
+
+    assert standings == sorted(standings)
+    assert len(set(standings)) == len(works)
+
+
+def test_where_it_stands_is_computed_anew_as_its_answer_grows() -> None:
+    long, other = running(3_000, generated=1), running(1_000, generated=1)
+    limits = Limits(1.0, 0.25, 2)
+    assert candidates([long, other], SRPT, limits, PACE) == [long, other]
+
+    long.generated = 2_900
+    assert candidates([long, other], SRPT, limits, PACE) == [other, long]
 
 
 @given(st.lists(st.integers(1, 3_000), max_size=200))
