@@ -170,7 +170,7 @@ def random_load(drive: Drive, wanted: dict[str, Any]) -> None:
             drive.abort(generator.choice(gave_way))
         if generator.random() < 0.05:
             change = {"policy": generator.choice(policies)}
-            drive.scheduler.alise_part.plan(change)()
+            drive.scheduler.alise_tunable.plan(change)()
 
 
 def short_after_long(drive: Drive, wanted: dict[str, Any]) -> None:
@@ -199,7 +199,7 @@ def main() -> None:
         load = {"random": random_load, "short_after_long": short_after_long}[wanted["load"]]
         load(drive, {**wanted, "seed": seed})
         drive.drain()
-        part = getattr(scheduler, "alise_part", None)
+        part = getattr(scheduler, "alise_tunable", None)
         results.append(
             {
                 "seed": seed,

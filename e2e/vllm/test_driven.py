@@ -60,12 +60,12 @@ def test_every_token_is_in_its_place_and_no_memory_is_left(
 
     assert [run["wrong"] for run in runs] == [[]] * len(SEEDS)
     assert [(run["usage"], run["left"], run["kept"]) for run in runs] == [(0.0, 0, 0)] * len(SEEDS)
-    print({name: in_all(runs, "preemptions", name) for name in ("slot", "memory", "forced")})
-    assert in_all(runs, "preemptions", "slot") > 20
-    assert in_all(runs, "preemptions", "forced") > 20
-    assert in_all(runs, "resumed") > 20
-    assert in_all(runs, "restored_tokens") > 500
-    assert in_all(runs, "ignored_hints") > 100
+    print({name: in_all(runs, "preemptions_total", name) for name in ("slot", "memory", "forced")})
+    assert in_all(runs, "preemptions_total", "slot") > 20
+    assert in_all(runs, "preemptions_total", "forced") > 20
+    assert in_all(runs, "resumed_total") > 20
+    assert in_all(runs, "restored_tokens_total") > 500
+    assert in_all(runs, "ignored_hints_total") > 100
     assert sum(run["aborted"] for run in runs) > 20
 
 
@@ -82,7 +82,7 @@ def test_short_requests_do_not_wait_for_long_ones(environment: VllmEnvironment, 
     assert max(steps_waited(ours)[:2]) <= 3
     assert steps_waited(ours)[2] <= 25
     assert ours["wrong"] == []
-    assert ours["state"]["preemptions"]["slot"] == 2
+    assert ours["state"]["preemptions_total"]["slot"] == 2
     # What is put back is found again, but for its last block, and for what was in flight.
-    assert ours["state"]["recomputed_tokens"] <= 2 * (16 + 2)
+    assert ours["state"]["recomputed_tokens_total"] <= 2 * (16 + 2)
     assert ours["steps"] <= stock["steps"] + 5

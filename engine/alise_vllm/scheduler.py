@@ -47,7 +47,7 @@ class AliseScheduler(AsyncScheduler):
     """See the module.
 
     Attributes:
-        alise_part: What can be looked at and changed.
+        alise_tunable: What can be looked at and changed.
 
     Raises:
         ConfigError: A setting is wrong; the server does not start.
@@ -63,7 +63,7 @@ class AliseScheduler(AsyncScheduler):
         self.policy = SchedulingPolicy.PRIORITY
         self._preempted: dict[str, int] = {}
         """Preempted requests that have not run since: tokens that they had in memory."""
-        self.alise_part = SchedulerPart(self._order, self)
+        self.alise_tunable = SchedulerPart(self._order, self)
 
     def schedule(self, throttle_prefills: bool = False) -> "SchedulerOutput":
         """Put requests back that give way, let vLLM schedule, and note what came of it."""

@@ -76,6 +76,6 @@ class SchedulerPart:
         slots = self._engine.max_num_running_reqs
         if most > slots:
             raise ConfigError(
-                f"'scheduler': max_active_requests is {most} and the engine has {slots} slots; "
+                f"max_active_requests is {most} and the engine has {slots} slots; "
                 f"take at most {slots}, or start it with a larger --max-num-seqs"
             )

@@ -59,7 +59,10 @@ def read_scheduler(additional_config: object) -> OrderingSettings:
             f"'{SCHEDULER}' is {str(changes)[:80]!r} and has to be an object of settings, "
             f"""for example {{"policy": "srpt"}}"""
         )
-    return changed(OrderingSettings(), changes)
+    try:
+        return changed(OrderingSettings(), changes)
+    except ConfigError as error:
+        raise ConfigError(f"'{SECTION}': '{SCHEDULER}': {error}") from error
 
 
 def _section(additional_config: object) -> Mapping[str, object] | None:

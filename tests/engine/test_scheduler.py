@@ -57,11 +57,11 @@ def test_a_short_request_takes_the_slot_of_a_long_one_and_all_are_complete(modul
     assert run(made, 21) == ["c", "d"]
     assert set(run(made)) == {"a", "b", "e"}
 
-    state = made.alise_part.state()
-    assert state["preemptions"] == {"slot": 2, "memory": 0, "forced": 0}
-    assert state["resumed"] == 2
+    state = made.alise_tunable.state()
+    assert state["preemptions_total"] == {"slot": 2, "memory": 0, "forced": 0}
+    assert state["resumed_total"] == 2
     assert state["waiting"] == 0
-    assert state["nanoseconds"] > 0
+    assert state["nanoseconds_total"] > 0
     assert made.prev_step_scheduled_req_ids
 
 
@@ -93,7 +93,7 @@ def test_they_are_changed_while_it_runs(module: Any) -> None:
         made.add_request(predicted(name, tokens))
     run(made, 10)
 
-    made.alise_part.plan({"policy": "srpt"})()
+    made.alise_tunable.plan({"policy": "srpt"})()
 
     assert run(made) == ["c", "b", "a"]
 
@@ -105,7 +105,7 @@ def test_memory_is_made_for_a_short_request_that_only_lacks_that(module: Any) ->
     made.add_request(predicted("short", 10, num_prompt_tokens=60))
 
     assert run(made, 11) == ["short"]
-    assert made.alise_part.state()["preemptions"]["memory"] == 1
+    assert made.alise_tunable.state()["preemptions_total"]["memory"] == 1
 
 
 def test_nobody_gives_way_who_holds_too_little_memory(module: Any) -> None:
@@ -126,7 +126,7 @@ def test_when_memory_runs_out_the_worst_gives_way(module: Any) -> None:
 
     assert set(run(made)) == {"mid", "long", "short"}
     assert made.preempted_in_order[0] == "long"
-    assert made.alise_part.state()["preemptions"]["forced"] == len(made.preempted_in_order)
+    assert made.alise_tunable.state()["preemptions_total"]["forced"] == len(made.preempted_in_order)
 
 
 def test_tokens_found_again_are_told_from_those_computed_anew(module: Any) -> None:
@@ -136,9 +136,13 @@ def test_tokens_found_again_are_told_from_those_computed_anew(module: Any) -> No
     made.add_request(predicted("short", 5))
     run(made, 8)
 
-    state = made.alise_part.state()
+    state = made.alise_tunable.state()
     # 10 of the prompt and 20 less the newest were in memory.
-    assert (state["resumed"], state["restored_tokens"], state["recomputed_tokens"]) == (1, 16, 13)
+    assert (
+        state["resumed_total"],
+        state["restored_tokens_total"],
+        state["recomputed_tokens_total"],
+    ) == (1, 16, 13)
 
 
 def test_a_preempted_request_can_be_aborted(module: Any) -> None:
@@ -156,7 +160,7 @@ def test_a_preempted_request_can_be_aborted(module: Any) -> None:
 
     assert not made._preempted
     assert not made.waiting
-    assert made.alise_part.state()["resumed"] == 0
+    assert made.alise_tunable.state()["resumed_total"] == 0
 
 
 def test_a_request_that_cannot_run_yet_takes_nobody_s_place(module: Any) -> None:
@@ -245,7 +249,7 @@ def test_whatever_arrives_and_leaves_nothing_is_lost(
     assert not made._preempted
     assert not made.waiting
     assert made.kv_cache_manager.get_num_free_blocks() == blocks
-    assert made.alise_part.state()["waiting_by_class"] == {}
+    assert made.alise_tunable.state()["waiting_by_class"] == {}
 
 
 def said(kind: Any, tokens: int, rank: int) -> object:

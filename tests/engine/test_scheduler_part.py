@@ -36,7 +36,7 @@ def test_it_shows_settings_as_they_are_in_the_engine() -> None:
     settings = made.state()["settings"]
     assert isinstance(settings, dict)
     assert (settings["policy"], settings["max_active_requests"]) == ("srpt", 5)
-    assert made.state()["preemptions"] == {"slot": 0, "memory": 0, "forced": 0}
+    assert made.state()["preemptions_total"] == {"slot": 0, "memory": 0, "forced": 0}
 
 
 def test_a_plan_changes_nothing_until_it_is_carried_out() -> None:

@@ -193,25 +193,26 @@ class RequestOrder:
         self.line.reorder(self._policy, known, self.pace)
 
     def state(self) -> Mapping[str, object]:
-        """Figures and settings, for whoever looks at the engine."""
+        """Figures and settings, for whoever looks at the engine; what only rises ends in _total."""
         counts, pace = self.counts, self.pace
         return {
+            "policy": str(self.settings.policy),
             "settings": self.settings.as_json(),
             "waiting": len(self.line),
             "waiting_by_class": _by_class(self.line.by_rank),
             "step_seconds": pace.step_seconds,
             "prompt_token_seconds": pace.prompt_seconds,
-            "preemptions": {
+            "preemptions_total": {
                 "slot": counts.gave_way_slot,
                 "memory": counts.gave_way_memory,
                 "forced": counts.forced,
             },
-            "resumed": counts.resumed,
-            "restored_tokens": counts.restored_tokens,
-            "recomputed_tokens": counts.recomputed_tokens,
-            "promoted": counts.promoted,
-            "ignored_hints": counts.ignored_hints,
-            "without_forecast": counts.without_forecast,
-            "nanoseconds": counts.nanoseconds,
-            "steps": counts.steps,
+            "resumed_total": counts.resumed,
+            "restored_tokens_total": counts.restored_tokens,
+            "recomputed_tokens_total": counts.recomputed_tokens,
+            "promoted_total": counts.promoted,
+            "ignored_hints_total": counts.ignored_hints,
+            "without_forecast_total": counts.without_forecast,
+            "nanoseconds_total": counts.nanoseconds,
+            "steps_total": counts.steps,
         }

@@ -62,12 +62,12 @@ def changed(settings: OrderingSettings, changes: Mapping[str, object]) -> Orderi
     for name in changes:
         if name not in _CHECKS:
             known = ", ".join(_CHECKS)
-            raise ConfigError(f"'scheduler' has no setting {str(name)[:80]!r}; it takes {known}")
+            raise ConfigError(f"there is no setting {str(name)[:80]!r}; there are {known}")
     return replace(settings, **{name: _CHECKS[name](name, changes[name]) for name in changes})  # type: ignore[arg-type]
 
 
 def _wrong(name: str, value: object, remedy: str) -> ConfigError:
-    return ConfigError(f"'scheduler': {name} is {str(value)[:80]!r} and has to be {remedy}")
+    return ConfigError(f"{name} is {str(value)[:80]!r} and has to be {remedy}")
 
 
 def _policy(name: str, value: object) -> PolicyName:

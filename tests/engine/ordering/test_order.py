@@ -31,8 +31,8 @@ def test_what_is_said_of_no_use_and_what_is_not_said_are_counted() -> None:
     made.admit(Hints(Forecast(10, 20)), 0, 10, 100, 0.0)
 
     state = made.state()
-    assert state["ignored_hints"] == 2
-    assert state["without_forecast"] == 1
+    assert state["ignored_hints_total"] == 2
+    assert state["without_forecast_total"] == 1
 
 
 def test_where_nobody_gave_way_only_the_cheaper_ask_again_for_some_steps() -> None:
@@ -81,8 +81,8 @@ def test_tokens_that_were_found_again_are_told_from_those_computed_anew() -> Non
     made.resumed(50, 64)
 
     state = made.state()
-    assert (state["resumed"], state["restored_tokens"]) == (2, 146)
-    assert state["recomputed_tokens"] == 4
+    assert (state["resumed_total"], state["restored_tokens_total"]) == (2, 146)
+    assert state["recomputed_tokens_total"] == 4
 
 
 def test_where_a_request_stands_is_forgotten_when_it_waits_or_the_policy_changes() -> None:
@@ -133,6 +133,6 @@ def test_time_passing_promotes_and_the_engine_s_pace_is_seen() -> None:
         made.begin_step(step * 0.005)
         made.end_step(step * 0.005, 2, 2)
 
-    assert made.state()["promoted"] == 1
+    assert made.state()["promoted_total"] == 1
     assert made.state()["step_seconds"] == pytest.approx(0.005, rel=0.01)
-    assert made.state()["steps"] == 300
+    assert made.state()["steps_total"] == 300

@@ -35,7 +35,7 @@ def test_everything_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("polcy", "srpt", "no setting 'polcy'; it takes policy, "),
+        ("polcy", "srpt", "no setting 'polcy'; there are policy, "),
         ("policy", "sjf", "one of fcfs, srpt, mlfq, tool-aware"),
         ("policy", None, "one of fcfs"),
         ("preemption_limit", 1.1, "preemption_limit is '1.1' and has to be a number from 0 to 1"),
