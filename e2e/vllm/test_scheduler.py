@@ -25,7 +25,7 @@ FLAGS = (
 SCHEDULER = "--scheduler-cls=alise_vllm.scheduler.AliseScheduler"
 LONG, SHORT = 1_200, 20
 SHORTS = 3
-STARTED_TOKENS = 100
+STARTED_EVENTS = 100
 """Long requests are in the middle of their answers when the short ones come."""
 LEAST_GAIN = 10.0
 
@@ -96,17 +96,22 @@ async def ask(client: httpx.AsyncClient, asked: dict[str, Any]) -> Answer:
 async def stream(
     client: httpx.AsyncClient, asked: dict[str, Any], begun: asyncio.Event
 ) -> tuple[int, str]:
-    """Tokens and how it ended; says when so many tokens are there."""
-    tokens, ending = 0, ""
-    wanted = {**asked, "stream": True}
+    """Tokens and how it ended; says when it is well under way."""
+    events, tokens, ending = 0, 0, ""
+    wanted = {**asked, "stream": True, "stream_options": {"include_usage": True}}
     async with client.stream("POST", COMPLETIONS, json=wanted) as reply:
         assert reply.status_code == httpx.codes.OK
         async for line in reply.aiter_lines():
             if not line.startswith("data: {"):
                 continue
-            tokens += 1
-            ending = json.loads(line.removeprefix("data: "))["choices"][0]["finish_reason"] or ""
-            if tokens >= STARTED_TOKENS:
+            event = json.loads(line.removeprefix("data: "))
+            if event.get("usage") is not None:
+                # One event may carry several tokens; the last one counts them.
+                tokens = event["usage"]["completion_tokens"]
+                continue
+            ending = event["choices"][0]["finish_reason"] or ""
+            events += 1
+            if events >= STARTED_EVENTS:
                 begun.set()
     return tokens, ending
 
