@@ -23,6 +23,10 @@ COMMANDS = {
         "alise_bench.queue_cost.cli:main",
         "what the queue's decisions cost with thousands waiting; classes kept apart",
     ),
+    "engine-order": (
+        "alise_bench.engine_cost.cli:main",
+        "what the engine plugin's order costs a step, with thousands waiting",
+    ),
     "calibrate": ("alise_bench.sim.calibrate:main", "fit the simulator to a real vLLM"),
     "make-sample": ("alise_bench.data.make_sample:main", "make the demo's prompts from data sets"),
 }

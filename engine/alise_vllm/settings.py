@@ -11,14 +11,16 @@ from pathlib import Path
 
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import LengthTable, parse_lengths
+from alise_vllm.ordering.settings import OrderingSettings, changed
 
 SECTION = "alise"
 REPLAY_FILE = "replay_file"
 STEP_SECONDS = "step_seconds"
 _MOST_STEP_SECONDS = 10.0
-PARTS = ("tier",)
-"""Sections of their own, each read by its part of the plugin."""
-_KNOWN = frozenset({REPLAY_FILE, STEP_SECONDS, *PARTS})
+SCHEDULER = "scheduler"
+TIER = "tier"
+"""Read by the tier itself."""
+_KNOWN = frozenset({REPLAY_FILE, STEP_SECONDS, SCHEDULER, TIER})
 _REMEDY = f"""--additional-config '{{"{SECTION}": {{"{REPLAY_FILE}": "lengths.jsonl"}}}}'"""
 
 
@@ -45,14 +47,47 @@ def read_lengths(additional_config: object) -> LengthTable:
     return table
 
 
-def _replay_file(additional_config: object) -> Path:
+def read_scheduler(additional_config: object) -> OrderingSettings:
+    """What the scheduler is started with; the defaults where nothing is said.
+
+    Args:
+        additional_config: vLLM's, as it was given.
+
+    Raises:
+        ConfigError: A name is unknown or a value wrong; with name, value and remedy.
+    """
+    section = _section(additional_config) or {}
+    changes = section.get(SCHEDULER, {})
+    if not isinstance(changes, Mapping):
+        raise ConfigError(
+            f"'{SCHEDULER}' is {str(changes)[:80]!r} and has to be an object of settings, "
+            f"""for example {{"policy": "srpt"}}"""
+        )
+    try:
+        return changed(OrderingSettings(), changes)
+    except ConfigError as error:
+        raise ConfigError(f"'{SECTION}': '{SCHEDULER}': {error}") from error
+
+
+def _section(additional_config: object) -> Mapping[str, object] | None:
+    """The plugin's section, or None where it has none."""
     whole = additional_config if isinstance(additional_config, Mapping) else {}
     section = whole.get(SECTION)
     if not isinstance(section, Mapping):
-        raise ConfigError(f"no recorded lengths are named: start vLLM with {_REMEDY}")
+        return None
     unknown = sorted(str(name) for name in section.keys() - _KNOWN)
     if unknown:
-        raise ConfigError(f"'{SECTION}' has no setting {unknown[0]!r}; it takes {_REMEDY}")
+        known = ", ".join(sorted(_KNOWN))
+        raise ConfigError(
+            f"'{SECTION}' has no setting {unknown[0]!r}; it takes {known}, like {_REMEDY}"
+        )
+    return section
+
+
+def _replay_file(additional_config: object) -> Path:
+    section = _section(additional_config)
+    if section is None:
+        raise ConfigError(f"no recorded lengths are named: start vLLM with {_REMEDY}")
     path = section.get(REPLAY_FILE)
     if not isinstance(path, str) or not path:
         raise ConfigError(f"'{REPLAY_FILE}' has to be the path of a file: {_REMEDY}")

@@ -5,7 +5,9 @@ import pytest
 
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import RecordedLength, prompt_key
-from alise_vllm.settings import read_lengths, read_step_seconds
+from alise_vllm.ordering.policies import PolicyName
+from alise_vllm.ordering.settings import OrderingSettings
+from alise_vllm.settings import read_lengths, read_scheduler, read_step_seconds
 
 KEY = prompt_key([1, 2, 3])
 
@@ -75,3 +77,34 @@ def test_a_steps_length_that_cannot_be_is_named(value: object) -> None:
 def test_a_steps_length_that_is_missing_is_asked_for(config: object) -> None:
     with pytest.raises(ConfigError, match="--additional-config"):
         read_step_seconds(config)
+
+def scheduler(section: object) -> dict[str, Any]:
+    return {"alise": {"scheduler": section, "replay_file": "lengths.jsonl"}}
+
+
+@pytest.mark.parametrize("config", [None, {}, {"alise": {}}, {"alise": 3}, scheduler({})])
+def test_the_scheduler_needs_no_settings(config: object) -> None:
+    assert read_scheduler(config) == OrderingSettings()
+
+
+def test_the_scheduler_s_settings_are_read() -> None:
+    found = read_scheduler(scheduler({"policy": "mlfq", "margin": 1}))
+
+    assert (found.policy, found.margin) == (PolicyName.MLFQ, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (scheduler("srpt"), "'scheduler' is 'srpt' and has to be an object"),
+        (scheduler({"margin": "x"}), "'alise': 'scheduler': margin is 'x'"),
+        (scheduler({"polcy": "srpt"}), "no setting 'polcy'"),
+        ({"alise": {"schedule": {}}}, "no setting 'schedule'"),
+    ],
+)
+def test_a_setting_of_the_scheduler_that_is_wrong_is_named(config: object, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_scheduler(config)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,84 @@
+"""How many tokens a request is still going to generate, given what is predicted of it.
+
+A prediction is a median and a 90th percentile. They are taken for those of a log-normal
+distribution, and the estimate is what such a length has left on average once it is known to
+exceed what was generated. It falls while a request does as predicted and rises again once it has
+outrun that: whoever ran twice as long as predicted is not about to finish. An estimate of
+"predicted less generated" would be zero there, and would put the longest requests first.
+
+Beyond the 90th percentile the prediction itself is in doubt, the more the further, so the estimate
+is never below half of the overrun there; that is what a heavy tail would have left.
+"""
+
+from dataclasses import dataclass, field
+from math import erfc, exp, log, sqrt
+
+LEAST_TOKENS = 8.0
+"""No estimate is below: a few tokens more or less are noise, and an order must not hang on it."""
+USUAL_RATIO = 3.0
+"""90th percentile over median where only the median is known."""
+_Z90 = 1.2815515594
+"""The standard normal's 90th percentile."""
+_LEAST_SIGMA, _MOST_SIGMA = 0.25, 2.5
+"""Nobody predicts better than by a quarter; and beyond 25-fold the tail is a guess."""
+_OVERRUN_SHARE = 0.5
+"""Mean of what is left over how far it came, for a Pareto tail of exponent 3 [our choice]."""
+_TINY = 1e-300
+_FAR = 8.0
+"""Standard deviations beyond which a cut takes away nothing that counts."""
+_ROOT = sqrt(2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Predicted output of one request.
+
+    Attributes:
+        p50: Median, tokens; above 0.
+        p90: 90th percentile, tokens; not below ``p50``.
+    """
+
+    p50: float
+    p90: float
+    _mu: float = field(init=False, repr=False, compare=False)
+    _sigma: float = field(init=False, repr=False, compare=False)
+    _mean: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sigma = log(self.p90 / self.p50) / _Z90
+        sigma = min(max(sigma, _LEAST_SIGMA), _MOST_SIGMA)
+        object.__setattr__(self, "_mu", log(self.p50))
+        object.__setattr__(self, "_sigma", sigma)
+        object.__setattr__(self, "_mean", self.p50 * exp(sigma * sigma / 2))
+
+    def remaining(self, generated: int, most: int) -> float:
+        """Tokens still to come on average, at least ``LEAST_TOKENS``.
+
+        Args:
+            generated: Tokens so far.
+            most: Tokens at which the answer is cut, whatever it would have become.
+        """
+        left = most - generated
+        if left <= LEAST_TOKENS:
+            return LEAST_TOKENS
+        doubted = _OVERRUN_SHARE * (generated - self.p90)
+        return max(min(max(self._predicted(generated, most), doubted), left), LEAST_TOKENS)
+
+    def _predicted(self, generated: int, most: int) -> float:
+        """The mean of a log-normal length, cut at ``most``, less what was generated."""
+        mu, sigma = self._mu, self._sigma
+        here = (log(generated) - mu) / sigma if generated else -_FAR
+        longer = _above(here) if generated else 1.0
+        if longer < _TINY:
+            # So far out that it is the doubt that counts.
+            return 0.0
+        ending = self._mean * (_above(here - sigma) if generated else 1.0)
+        cut = (log(most) - mu) / sigma
+        if cut < _FAR:
+            ending += most * _above(cut) - self._mean * _above(cut - sigma)
+        return ending / longer - generated
+
+
+def _above(z: float) -> float:
+    """Probability that a standard normal exceeds ``z``; exact in relative terms far out."""
+    return 0.5 * erfc(z / _ROOT)

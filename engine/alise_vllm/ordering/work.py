@@ -1,0 +1,66 @@
+"""A request as far as the order is concerned."""
+
+from dataclasses import dataclass
+
+from alise_vllm.ordering.forecast import LEAST_TOKENS, Forecast
+
+PRIOR_TOKENS = 512
+"""An answer that nothing is known of is taken for one of at most so many tokens."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One request from its arrival to its end.
+
+    Attributes:
+        number: Requests are numbered as they arrive.
+        rank: Of its class; smaller is better and always goes first.
+        prompt_tokens: Tokens of the prompt.
+        max_tokens: The answer is cut here, tokens.
+        arrived: When, seconds.
+        forecast: Its output; None is unknown.
+        call_seconds: How long the tool call takes that the answer ends with; 0 without one.
+        generated: Tokens so far.
+        preemptions: How often it gave way; forced by memory or not.
+        gave_way_at: Tokens that it had generated the last time; 0 is never.
+        waiting_since: Since when it waits, if it does; seconds.
+        promoted: It starved once and goes ahead of its class.
+        forgiven_seconds: Service that no longer counts against it.
+        standing: Among those that run: higher is worse. Good until ``standing_until`` tokens are
+            generated, for costs change slowly.
+        standing_until: See there; 0 is not known.
+        lane_value: Its place among those of whom nothing is known, once it has one.
+    """
+
+    number: int
+    rank: int
+    prompt_tokens: int
+    max_tokens: int
+    arrived: float
+    forecast: Forecast | None = None
+    call_seconds: float = 0.0
+    generated: int = 0
+    preemptions: int = 0
+    gave_way_at: int = 0
+    waiting_since: float | None = None
+    promoted: bool = False
+    forgiven_seconds: float = 0.0
+    standing: int = 0
+    standing_until: int = 0
+    lane_value: float | None = None
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that it holds memory for while it runs."""
+        return self.prompt_tokens + self.generated
+
+    def remaining_tokens(self) -> float:
+        """Tokens still to come on average; without a forecast a guess that only max_tokens bounds.
+
+        The guess is half of the most that is believed possible, and again half of twice the
+        answer once it has outrun that.
+        """
+        if self.forecast is not None:
+            return self.forecast.remaining(self.generated, self.max_tokens)
+        most = min(self.max_tokens, max(PRIOR_TOKENS, 2 * self.generated))
+        return max((most - self.generated) / 2, LEAST_TOKENS)

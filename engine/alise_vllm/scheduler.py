@@ -1,0 +1,206 @@
+"""vLLM's asynchronous scheduler, with the plugin's order; the adapter to ``ordering``.
+
+::
+
+    vllm serve ... --scheduler-cls alise_vllm.scheduler.AliseScheduler \
+        --additional-config '{"alise": {"scheduler": {"policy": "srpt"}}}'
+
+vLLM's scheduling loop stays as it is. Its queue of waiting requests is replaced by one with
+another order, and before a step a running request may be put back to make room for one that
+waits. What vLLM calls the scheduler's interface is not public, so other versions are refused.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from alise_core.errors import ConfigError
+from alise_vllm.compat import require_tested
+from alise_vllm.ordering.order import RequestOrder
+from alise_vllm.ordering.work import Work
+from alise_vllm.scheduler_part import SchedulerPart
+from alise_vllm.settings import read_scheduler
+from alise_vllm.waiting import WaitingQueue, work_of
+
+try:
+    from vllm.version import __version__ as vllm_version
+
+    require_tested(vllm_version, "alise_vllm.scheduler")
+
+    from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+    from vllm.v1.core.sched.interface import PauseState
+    from vllm.v1.core.sched.request_queue import SchedulingPolicy
+    from vllm.v1.request import RequestStatus
+except ImportError as error:
+    raise ConfigError(
+        f"alise_vllm.scheduler runs inside vLLM 0.32 and does not find it: {error}"
+    ) from error
+
+if TYPE_CHECKING:
+    from vllm.v1.core.sched.output import SchedulerOutput
+    from vllm.v1.request import Request
+
+_MOST_PER_STEP = 4
+"""Requests that others give way to in one step; the next step is milliseconds away."""
+
+
+class AliseScheduler(AsyncScheduler):
+    """See the module.
+
+    Attributes:
+        alise_tunable: What can be looked at and changed.
+
+    Raises:
+        ConfigError: A setting is wrong; the server does not start.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        settings = read_scheduler(self.vllm_config.additional_config)
+        self._order = RequestOrder(settings)
+        by_priority = self.scheduler_config.policy == SchedulingPolicy.PRIORITY.value
+        self.waiting: Any = WaitingQueue(self._order, time.monotonic, by_priority=by_priority)
+        # Makes vLLM look at `priority` when the memory is full, which then says who goes first.
+        self.policy = SchedulingPolicy.PRIORITY
+        self._preempted: dict[str, int] = {}
+        """Preempted requests that have not run since: tokens that they had in memory."""
+        self.alise_tunable = SchedulerPart(self._order, self)
+
+    def schedule(self, throttle_prefills: bool = False) -> "SchedulerOutput":
+        """Put requests back that give way, let vLLM schedule, and note what came of it."""
+        counts = self._order.counts
+        now = time.monotonic()
+        begin = time.perf_counter_ns()
+        self._order.begin_step(now)
+        self._make_room()
+        self._rank_running()
+        counts.nanoseconds += time.perf_counter_ns() - begin
+        output = super().schedule(throttle_prefills)
+        begin = time.perf_counter_ns()
+        scheduled = output.num_scheduled_tokens
+        self._order.end_step(now, len(scheduled), output.total_num_scheduled_tokens)
+        self._note_resumed(output)
+        counts.nanoseconds += time.perf_counter_ns() - begin
+        return output
+
+    def alise_works(self) -> list[Work]:
+        """The order's side of every request that exists."""
+        return [work for work in map(work_of, self.requests.values()) if work is not None]
+
+    def _preempt_request(
+        self, request: "Request", timestamp: float, drop_stale_output: bool = False
+    ) -> None:
+        """What vLLM calls when the memory is full."""
+        self._order.counts.forced += 1
+        self._note_preempted(request)
+        super()._preempt_request(request, timestamp, drop_stale_output)
+
+    def _note_preempted(self, request: "Request") -> None:
+        self._preempted[request.request_id] = request.num_computed_tokens
+        work = work_of(request)
+        if work is not None:
+            work.generated = request.num_output_tokens
+            self._order.gives_way(work)
+
+    def _make_room(self) -> None:
+        """Put running requests back for the first of those that wait."""
+        free_slots = (
+            self.max_num_active_reqs - len(self.running) - self.num_waiting_for_streaming_input
+        )
+        blocked = self.kv_holding_waiting or self._pause_state is not PauseState.UNPAUSED
+        if not self.waiting or blocked or free_slots < 0:
+            return
+        cache = self.kv_cache_manager
+        free_blocks = cache.block_pool.get_num_free_blocks() - cache.watermark_blocks
+        candidates: list[Request] | None = None
+        for waiting in self.waiting.best(_MOST_PER_STEP):
+            if not _can_run(waiting):
+                continue
+            free_blocks -= self._blocks(waiting.num_tokens)
+            if free_slots and free_blocks >= 0:
+                free_slots -= 1
+                continue
+            if not self._order.asks(waiting.alise_work):
+                return
+            if candidates is None:
+                candidates = self._candidates()
+            victim = self._victim(waiting, candidates, -free_blocks)
+            if victim is None:
+                return
+            free_blocks += self._blocks(victim.num_computed_tokens)
+            candidates.remove(victim)
+            self._put_back(victim, for_memory=free_slots > 0)
+
+    def _candidates(self) -> "list[Request]":
+        """Running requests that may give way, the worst first."""
+        found = {}
+        for request in self.running:
+            work = work_of(request)
+            if work is not None:
+                work.generated = request.num_output_tokens
+                found[work] = request
+        return [found[work] for work in self._order.candidates(found)]
+
+    def _victim(
+        self, waiting: "Request", candidates: "list[Request]", short_blocks: int
+    ) -> "Request | None":
+        """Who gives way to one that waits, of those that hold the blocks it is short of."""
+        able = (it for it in candidates if self._can_give_way(it, short_blocks))
+        worst = next(able, None)
+        work = None if worst is None else work_of(worst)
+        return worst if self._order.exchanges(waiting.alise_work, work) else None
+
+    def _can_give_way(self, request: "Request", short_blocks: int) -> bool:
+        return (
+            request.status == RequestStatus.RUNNING
+            and not request.is_prefill_chunk
+            and not request.resumable
+            and self._blocks(request.num_computed_tokens) >= short_blocks
+            and self._request_blocks_can_be_freed(request)
+        )
+
+    def _put_back(self, request: "Request", *, for_memory: bool) -> None:
+        if for_memory:
+            self._order.counts.gave_way_memory += 1
+        else:
+            self._order.counts.gave_way_slot += 1
+        self.running.remove(request)
+        self._note_preempted(request)
+        super()._preempt_request(request, time.monotonic(), self.requires_kv_delivery)
+        # vLLM's first model runner would otherwise take one that resumes in this very step for
+        # one that never stopped.
+        self.prev_step_scheduled_req_ids.discard(request.request_id)
+
+    def _rank_running(self) -> None:
+        """When memory is about to run out, say who goes first then: the highest number.
+
+        Left out while the step cannot need more blocks than are free.
+        """
+        most = len(self.running) + self._blocks(self.max_num_scheduled_tokens)
+        if self.kv_cache_manager.block_pool.get_num_free_blocks() >= most:
+            return
+        for request in self.running:
+            work = work_of(request)
+            if work is None:
+                continue
+            if request.num_output_tokens >= work.standing_until:
+                work.generated = request.num_output_tokens
+                self._order.stand(work)
+            request.priority = work.standing
+
+    def _note_resumed(self, output: "SchedulerOutput") -> None:
+        for name in self._preempted.keys() & output.num_scheduled_tokens.keys():
+            computed = self.requests[name].num_computed_tokens
+            restored = computed - output.num_scheduled_tokens[name]
+            self._order.resumed(self._preempted.pop(name), restored)
+        for name in self._preempted.keys() & output.finished_req_ids:
+            del self._preempted[name]
+
+    def _blocks(self, tokens: int) -> int:
+        """Blocks that hold so many tokens; what is shared with others counts in full."""
+        return int(-(-tokens // self.block_size))
+
+
+def _can_run(waiting: "Request") -> bool:
+    """Whether a request that waits could run in this step, as far as can be told beforehand."""
+    ready = waiting.status in (RequestStatus.WAITING, RequestStatus.PREEMPTED)
+    return ready and (waiting.drop_stale_output or not waiting.num_stale_output_tokens)
