@@ -5,7 +5,7 @@ import pytest
 
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import RecordedLength, prompt_key
-from alise_vllm.settings import read_lengths
+from alise_vllm.settings import read_admin_token, read_lengths
 
 KEY = prompt_key([1, 2, 3])
 
@@ -59,3 +59,58 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, content: bytes, said: str
 
     assert str(path) in str(caught.value)
     assert said in str(caught.value)
+
+
+TOKEN = "an-admin-token"
+
+
+def admin(**settings: object) -> dict[str, Any]:
+    return {"alise": {"replay_file": "x", "admin": settings}}
+
+
+def test_the_token_comes_from_its_file_or_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n", encoding="utf-8")
+    variables = {"ALISE_ADMIN_TOKEN": "from-the-environment"}
+
+    assert read_admin_token(admin(token_file=str(path)), variables) == TOKEN
+    assert read_admin_token(admin(), variables) == "from-the-environment"
+    assert read_admin_token(None, variables) == "from-the-environment"
+    assert read_admin_token(admin(), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"alise": []}, "'alise' has to be a JSON object"),
+        ({"alise": {"admn": {}}}, "'alise' has no setting 'admn'"),
+        ({"alise": {"admin": "x"}}, "'admin' has to be a JSON object"),
+        (admin(token=TOKEN), "'admin' has no setting 'token'"),
+        (admin(token_file=""), "'token_file' has to be the path of a file"),
+        (admin(token_file=3), "'token_file' has to be the path of a file"),
+        (admin(token_file="no/such/file"), "no/such/file cannot be read"),
+        (admin(token_file="a\0b"), "cannot be read"),
+        (admin(), "ALISE_ADMIN_TOKEN holds no token"),
+    ],
+)
+def test_a_token_setting_that_is_wrong_is_named(config: object, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_admin_token(config, {"ALISE_ADMIN_TOKEN": "short"})
+
+    assert said in str(caught.value)
+    assert "short" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"two words here", b"l\xc3\xa4ngst kein Token", b"\xff"]
+)
+def test_a_file_that_holds_no_token_is_named_and_not_shown(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        read_admin_token(admin(token_file=str(path)), {})
+
+    assert str(path) in str(caught.value)
+    assert "words" not in str(caught.value)

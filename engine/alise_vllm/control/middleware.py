@@ -135,7 +135,7 @@ class Drain:
             )
         self._draining.drain()
         await self._wait(wait_seconds)
-        return Reply(200, {"draining": True, "in_progress": self._draining.in_progress})
+        return self._standing()
 
     async def _wait(self, seconds: float) -> None:
         self._drained.clear()
@@ -153,7 +153,12 @@ class Drain:
         if not self._draining.undrain():
             return error(409, _WHY[Closed.SHUTTING_DOWN], code="shutting_down")
         self._drained.set()
-        return Reply(200, {"draining": False, "in_progress": self._draining.in_progress})
+        return self._standing()
+
+    def _standing(self) -> Reply:
+        draining = self._draining
+        content = {"draining": draining.closed is not None, "in_progress": draining.in_progress}
+        return Reply(200, content)
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
         closed = self._draining.closed or Closed.DRAINING

@@ -95,10 +95,10 @@ def _seen(part: Tunable) -> Json:
 
 
 def _at_fault(name: str, share: Mapping[str, object], said: str) -> str:
-    """The key that an error names, under its part."""
-    named = [key for key in map(str, share) if key in said]
-    # Of "max" and "max_waiting" the longer is meant where both are found.
-    return f"{name}.{max(named, key=len)}" if named else name
+    """The key that an error names first, under its part; behind it come the remedy's."""
+    # Of "max" and "max_waiting" at one place the longer is meant.
+    places = [(said.index(key), -len(key), key) for key in map(str, share) if key in said]
+    return f"{name}.{min(places)[-1]}" if places else name
 
 
 def _fit(value: Mapping[str, Json]) -> dict[str, Json]:
