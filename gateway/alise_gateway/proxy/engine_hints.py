@@ -55,7 +55,8 @@ def with_hints(body: bytes, hints: EngineHints, stated: bytes, *, client_wins: b
         members = members + b"," + theirs if client_wins else theirs + b"," + members
     # The object's end is the last brace: behind it there is white space at most.
     end = body.rindex(b"}")
-    return b"".join((body[:end], b',"vllm_xargs":{', members, b"}", body[end:]))
+    view = memoryview(body)  # of which slices are no copies
+    return b"".join((view[:end], b',"vllm_xargs":{', members, b"}", view[end:]))
 
 
 def _members(stated: bytes) -> bytes | None:

@@ -222,10 +222,11 @@ async def test_draining_is_obeyed_and_ends(bench: Bench) -> None:
 async def test_the_plugin_is_noticed_and_missed(bench: Bench) -> None:
     bench.engine.ready = 200
     await bench.start()
-    assert bench.backend.has_plugin
+    seen = [bench.backend.has_plugin]
     bench.engine.ready = 404
     await bench.round()
-    assert not bench.backend.has_plugin
+    seen.append(bench.backend.has_plugin)
+    assert seen == [True, False]
     bench.engine.questions()
     await bench.round(8)
     assert bench.engine.questions() == ["/health"] * 8
