@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,8 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from running.gateway import GatewayServer, start_gateway
 from running.plugin import plugin_variables
 from running.process import ServerProcess
+from running.scrape import eventually
 from running.vllm import MODEL, VllmEnvironment, VllmServer, start_vllm
 
 TOKEN = "an-admin-token-of-the-test"
@@ -30,6 +31,7 @@ FLAGS = (
     "--shutdown-timeout=60",
     "--api-key=for-clients",
 )
+TURN = [{"role": "user", "content": "Name a module."}]
 CLIENT = {"authorization": "Bearer for-clients"}
 SEEN_SECONDS = 20.0
 
@@ -73,13 +75,6 @@ def whole(lines: Iterator[str]) -> bool:
     return (reason, done) == ("length", "data: [DONE]")
 
 
-def until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + SEEN_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def drainable(
     environment: VllmEnvironment,
@@ -102,8 +97,26 @@ def drainable(
     assert TOKEN not in server.process.output()
 
 
+@pytest.fixture(scope="module")
+def gateway(
+    drainable: Drainable,
+    logs: Path,
+    processes: list[ServerProcess],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[GatewayServer]:
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "key").write_text("for-clients", encoding="utf-8")
+    backend = {"url": drainable.server.url, "api_key_file": str(folder / "key")}
+    config = folder / "gateway.yaml"
+    config.write_text(json.dumps({"backends": [backend]}), encoding="utf-8")
+    server = start_gateway("gateway-admin", [], logs, ("--config", str(config)))
+    processes.append(server.process)
+    yield server
+    server.process.stop()
+
+
 def test_state_is_shown_with_the_token_only(drainable: Drainable) -> None:
-    assert drainable.state()[PART] == {KEY: 32}
+    assert drainable.state()[PART][KEY] == 32
     assert drainable.state()["core"]["scheduler"] == "TunableScheduler"
     for headers in ({}, CLIENT, {"authorization": "Bearer wrong"}):
         assert drainable.ask("GET", "/alise/state", headers=headers).status_code == 401
@@ -118,7 +131,8 @@ def test_a_change_works_while_requests_run(drainable: Drainable) -> None:
         assert changed.json() == {"engines": [{PART: {KEY: [32, 1]}}]}
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(drainable.ask, "POST", COMPLETIONS, json=SHORT, headers=CLIENT)
-            until(lambda: drainable.state()["core"]["waiting"] == 1, "nobody waits")
+            state = drainable.state
+            eventually(lambda: state()["core"]["waiting"] == 1, SEEN_SECONDS, "a waiting request")
             assert drainable.state()["core"]["running"] == 1
 
             assert drainable.tune({PART: {KEY: 32}}).json()["engines"] == [{PART: {KEY: [1, 32]}}]
@@ -145,7 +159,7 @@ def test_a_wrong_change_is_named_and_nothing_is_changed(
 
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == param
-    assert drainable.state()[PART] == {KEY: 32}
+    assert drainable.state()[PART][KEY] == 32
 
 
 def test_figures_are_on_vllms_own_page_of_metrics(drainable: Drainable) -> None:
@@ -173,15 +187,54 @@ def test_a_drain_lets_a_stream_finish(drainable: Drainable) -> None:
     assert drainable.ask("POST", COMPLETIONS, json=SHORT, headers=CLIENT).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (COMPLETIONS, {"prompt": "Twice"}),
+        ("/v1/chat/completions", {"messages": TURN}),
+        ("/v1/messages", {"messages": TURN}),
+        ("/v1/responses", {"input": "Twice"}),
+    ],
+)
+def test_the_engine_is_told_what_the_gateway_predicts(
+    drainable: Drainable, gateway: GatewayServer, path: str, body: dict[str, Any]
+) -> None:
+    limit = "max_output_tokens" if path.endswith("responses") else "max_tokens"
+    content = {"model": MODEL, limit: 40, "vllm_xargs": {"mine": "kept"}, **body}
+    reply = httpx.post(gateway.url + path, json=content, timeout=60)
+
+    assert reply.status_code == httpx.codes.OK, reply.text
+    told = drainable.state()[PART]["told"]
+    assert told["mine"] == "kept"
+    assert told["alise_p50"] == int(reply.headers["x-alise-predicted-tokens"])
+    assert told["alise_p50"] <= told["alise_p90"] <= 40
+    assert told["alise_class"] == 2
+
+
+def test_the_gateway_leaves_a_draining_engine_alone(
+    drainable: Drainable, gateway: GatewayServer
+) -> None:
+    def answers(status: int) -> bool:
+        return httpx.get(f"{gateway.url}/readyz", timeout=10).status_code == status
+
+    drainable.ask("POST", "/alise/drain")
+    eventually(lambda: answers(503), SEEN_SECONDS, "the gateway to see the drain")
+    drainable.ask("POST", "/alise/undrain")
+    eventually(lambda: answers(200), SEEN_SECONDS, "the gateway to see its end")
+    content = {"model": MODEL, "prompt": "Twice", "max_tokens": 3}
+    assert httpx.post(gateway.url + COMPLETIONS, json=content, timeout=60).status_code == 200
+
+
 def test_sigterm_drains(drainable: Drainable) -> None:
     """Last of this server: it ends."""
     with drainable.streaming() as lines:
         os.kill(drainable.server.process.pid, signal.SIGTERM)
-        until(lambda: drainable.ready() == (503, "shutting_down"), "SIGTERM was not heard")
+        closed = (503, "shutting_down")
+        eventually(lambda: drainable.ready() == closed, SEEN_SECONDS, "SIGTERM to be heard")
         refused = drainable.ask("POST", COMPLETIONS, json=SHORT, headers=CLIENT)
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "shutting_down"
         assert drainable.ask("GET", "/health").status_code == 200
         assert drainable.ask("POST", "/alise/undrain").status_code == 409
         assert whole(lines)
-    until(lambda: not drainable.server.process.running, "vLLM did not end")
+    eventually(lambda: not drainable.server.process.running, SEEN_SECONDS, "the end of vLLM")
