@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from alise_gateway.domain.backend import ProbeState
@@ -118,11 +119,15 @@ async def test_a_pool_with_and_without_the_plugin() -> None:
     async with (
         scripted_backend(sends(ANSWER), ready=READY) as with_plugin,
         scripted_backend(sends(ANSWER)) as without,
-        running_gateway(with_plugin.url, without.url) as gateway,
+        running_gateway(with_plugin.url, without.url, admin_port=0) as gateway,
     ):
         backends = gateway.app.registry.backends
         assert {backend.probe for backend in backends} == {ProbeState.HEALTHY}
         assert [backend.has_plugin for backend in backends] == [True, False]
+        async with httpx.AsyncClient() as http:
+            url = f"http://127.0.0.1:{gateway.app.admin_port}/alise/backends"
+            shown = (await http.get(url)).json()["backends"]
+        assert [backend["has_plugin"] for backend in shown] == [True, False]
         await asyncio.gather(*(send(gateway, post(body)) for _ in range(8)))
 
         assert {seen.body for seen in without.received} == {body}

@@ -38,7 +38,7 @@ MOST_BYTES = 65_536
 """Of a request to change something; all keys of all parts fit many times."""
 _PAGE = "text/plain; version=0.0.4; charset=utf-8"
 _LOG = logging.getLogger("vllm.alise")
-"""vLLM shows what is said under its own name and nothing else."""
+"""vLLM shows what is said under its own name."""
 
 
 class AliseEndpoint:

@@ -13,6 +13,7 @@ scheduler half or on its offloading manager, each by an attribute ``alise_tunabl
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -22,6 +23,8 @@ from alise_vllm.tunable import Json, Tunable
 
 STATE, PLAN, TUNE = "alise_state", "alise_plan", "alise_tune"
 ATTRIBUTE = "alise_tunable"
+_LOG = logging.getLogger("vllm.alise")
+"""vLLM shows what is said under its own name and nothing else."""
 LONGEST_STEP_SECONDS = 20.0
 """The engine answers between steps, and one prefill of a long prompt takes seconds."""
 
@@ -71,15 +74,14 @@ class EngineSilent(AliseError):
 def register() -> None:
     """Let the engine answer; may be called again.
 
-    Raises:
-        ConfigError: This vLLM has no such engine.
+    Where this vLLM has no such engine that is said and nothing is done: vLLM calls this in every
+    server beside which ALISE is installed, whether anybody wants to look at its engine or not.
     """
     try:
         from vllm.v1.engine.core import EngineCore  # noqa: PLC0415  vLLM calls this to load it
     except ImportError as error:
-        raise ConfigError(
-            f"alise_vllm.control runs inside vLLM and needs EngineCore as vLLM 0.32 has it: {error}"
-        ) from error
+        _LOG.warning("/alise/state needs EngineCore as vLLM 0.32 has it: %s", error)
+        return
     for name, method in ((STATE, answer_state), (PLAN, answer_plan), (TUNE, answer_tune)):
         setattr(EngineCore, name, method)
 
