@@ -4,7 +4,8 @@
 routes:
 
 ``GET /alise/ready``
-    200, or 503 with the reason; for readiness probes and for gateways. No token.
+    200, or 503 with the reason; for readiness probes and for gateways. A dead engine is a reason
+    too. No token.
 ``POST /alise/drain``
     New requests get 503 with ``Retry-After``, those in progress finish. ``?wait_seconds=60``
     answers once nothing is in progress, or after that time. Needs the admin token where one is set.
@@ -62,6 +63,7 @@ class Drain:
         self._draining = Draining()
         self._token: str | None = None
         self._servers = 1
+        self._engine_died: Callable[[], bool] = lambda: False
         self._drained = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,18 +103,21 @@ class Drain:
             await send({"type": "lifespan.startup.failed", "message": str(wrong)})
             return
         self._servers = state.args.api_server_count or 1
+        engine = state.engine_client
+        if engine is not None:
+            self._engine_died = lambda: bool(engine.errored)
         self._hook(self._draining.shut_down)
         await self._app(scope, receive, send)
 
     async def _ready(self) -> Reply:
-        closed = self._draining.closed
+        reason = "engine_dead" if self._engine_died() else self._draining.closed
         content: dict[str, object] = {
             "plugin": "alise",
-            "ready": closed is None,
-            "reason": closed,
+            "ready": reason is None,
+            "reason": reason,
             "in_progress": self._draining.in_progress,
         }
-        return Reply(200 if closed is None else 503, content)
+        return Reply(200 if reason is None else 503, content)
 
     async def _drain(self, scope: Scope) -> Reply:
         denied = refusal(self._token, scope["headers"])

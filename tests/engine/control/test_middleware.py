@@ -46,7 +46,9 @@ class Server:
         self.drain = Drain(self.engine, self._hook)
         vllm_config = SimpleNamespace(additional_config=config or {})
         args = SimpleNamespace(api_server_count=servers)
-        self.app = SimpleNamespace(state=SimpleNamespace(vllm_config=vllm_config, args=args))
+        self.client_of_engine = SimpleNamespace(errored=False)
+        state = {"vllm_config": vllm_config, "args": args, "engine_client": self.client_of_engine}
+        self.app = SimpleNamespace(state=SimpleNamespace(**state))
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.drain, raise_app_exceptions=False),
             base_url="http://engine",
@@ -168,6 +170,19 @@ async def test_a_wait_that_is_none_is_refused(server: Server, asked: str) -> Non
 
     assert (status, said["error"]["param"]) == (400, "wait_seconds")
     assert (await server.ready())[0] == 200
+
+
+async def test_a_dead_engine_is_not_ready(server: Server) -> None:
+    server.client_of_engine.errored = True
+    assert await server.ready() == (503, "engine_dead", 0)
+
+
+async def test_a_server_without_an_engine_is_ready() -> None:
+    server = Server()
+    server.app.state.engine_client = None
+    await server.live()
+    assert await server.ready() == (200, None, 0)
+    await server.client.aclose()
 
 
 async def test_a_shutdown_is_for_good(server: Server) -> None:
