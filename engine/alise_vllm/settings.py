@@ -83,7 +83,7 @@ def read_admin_token(
     admin = (_section(additional_config) or {}).get(ADMIN, {})
     if not isinstance(admin, Mapping):
         raise ConfigError(f"'{ADMIN}' has to be a JSON object; {TOKEN_REMEDY}")
-    _check_known(ADMIN, admin, frozenset({TOKEN_FILE}), TOKEN_REMEDY)
+    _check_known(ADMIN, admin, frozenset({TOKEN_FILE}))
     path = admin.get(TOKEN_FILE)
     if path is None:
         token = variables.get(TOKEN_VARIABLE)
@@ -120,13 +120,12 @@ def _section(additional_config: object) -> Mapping[str, object] | None:
         return None
     if not isinstance(section, Mapping):
         raise ConfigError(f"'{SECTION}' has to be a JSON object; start vLLM with {_REMEDY}")
-    _check_known(SECTION, section, _KNOWN, _REMEDY)
+    _check_known(SECTION, section, _KNOWN)
     return section
 
 
-def _check_known(
-    name: str, section: Mapping[str, object], known: frozenset[str], remedy: str
-) -> None:
+def _check_known(name: str, section: Mapping[str, object], known: frozenset[str]) -> None:
     unknown = sorted(str(key) for key in section.keys() - known)
     if unknown:
-        raise ConfigError(f"'{name}' has no setting {unknown[0]!r}; it takes {remedy}")
+        there_are = ", ".join(sorted(known))
+        raise ConfigError(f"'{name}' has no setting {unknown[0]!r}; there is: {there_are}")

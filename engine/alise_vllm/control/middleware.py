@@ -21,6 +21,7 @@ drain would reach only one of them, so it is refused; SIGTERM reaches all.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from alise_core.errors import ConfigError
 from alise_vllm.control.draining import Closed, Draining, makes_work
 from alise_vllm.control.replies import Reply, come_later, error, refusal
 from alise_vllm.control.signals import before_terminating
-from alise_vllm.settings import read_admin_token
+from alise_vllm.settings import TOKEN_REMEDY, read_admin_token
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,6 +42,8 @@ LONGEST_WAIT_SECONDS = 3_600.0
 _READY, _DRAIN, _UNDRAIN = "/alise/ready", "/alise/drain", "/alise/undrain"
 _TRY_AGAIN_LATER = 1_013
 """Close code of a websocket. Source: the IANA registry of RFC 6455."""
+_LOG = logging.getLogger("vllm.alise")
+"""vLLM shows what is said under its own name."""
 _WHY = {
     Closed.DRAINING: "This server takes no new requests; please retry.",
     Closed.SHUTTING_DOWN: "This server is shutting down; please retry.",
@@ -102,6 +105,8 @@ class Drain:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(wrong)})
             return
+        if self._token is None:
+            _LOG.warning("Whoever reaches this port may drain the server: %s", TOKEN_REMEDY)
         self._servers = state.args.api_server_count or 1
         engine = state.engine_client
         if engine is not None:

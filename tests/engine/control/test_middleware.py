@@ -218,6 +218,13 @@ async def test_websockets_are_let_in_or_closed(server: Server, closed: bool) -> 
     )
 
 
+@pytest.mark.usefixtures("server")
+async def test_an_open_port_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert "may drain the server: name a file with the admin token" in str(
+        [record.getMessage() for record in caplog.get_records("setup")]
+    )
+
+
 async def test_only_the_token_drains(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(TOKEN, encoding="utf-8")
