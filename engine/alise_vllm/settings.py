@@ -1,11 +1,17 @@
-r"""What a server's ``--additional-config`` tells the plugin, and the file that it names.
+r"""What a server's ``--additional-config`` tells the plugin, and the files that it names.
 
 ::
 
     vllm serve ... --logits-processors alise_vllm.replay:ReplayLengths \
-        --additional-config '{"alise": {"replay_file": "lengths.jsonl"}}'
+        --additional-config '{"alise": {"replay_file": "lengths.jsonl",
+                                        "admin": {"token_file": "/etc/alise/token"}}}'
+
+The admin token may stand in the environment instead, as ``ALISE_ADMIN_TOKEN``. It is never logged;
+vLLM logs its command line, so it has no place there.
 """
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +23,22 @@ SECTION = "alise"
 REPLAY_FILE = "replay_file"
 STEP_SECONDS = "step_seconds"
 _MOST_STEP_SECONDS = 10.0
+ADMIN = "admin"
 SCHEDULER = "scheduler"
 TIER = "tier"
 """Read by the tier itself."""
-_KNOWN = frozenset({REPLAY_FILE, STEP_SECONDS, SCHEDULER, TIER})
+TOKEN_FILE = "token_file"
+TOKEN_VARIABLE = "ALISE_ADMIN_TOKEN"
+_KNOWN = frozenset({ADMIN, REPLAY_FILE, SCHEDULER, STEP_SECONDS, TIER})
+_VARIABLES: Mapping[str, str] = os.environ  # noqa: TID251  this is where settings are read
 _REMEDY = f"""--additional-config '{{"{SECTION}": {{"{REPLAY_FILE}": "lengths.jsonl"}}}}'"""
+TOKEN_REMEDY = (
+    f"name a file with the admin token, --additional-config "
+    f"""'{{"{SECTION}": {{"{ADMIN}": {{"{TOKEN_FILE}": "/etc/alise/token"}}}}}}', """
+    f"or set {TOKEN_VARIABLE}"
+)
+_TOKEN = re.compile(r"[!-~]{8,1024}")
+"""What fits a header field; fewer than 8 characters are soon guessed."""
 
 
 def read_lengths(additional_config: object) -> LengthTable:
@@ -69,21 +86,6 @@ def read_scheduler(additional_config: object) -> OrderingSettings:
         raise ConfigError(f"'{SECTION}': '{SCHEDULER}': {error}") from error
 
 
-def _section(additional_config: object) -> Mapping[str, object] | None:
-    """The plugin's section, or None where it has none."""
-    whole = additional_config if isinstance(additional_config, Mapping) else {}
-    section = whole.get(SECTION)
-    if not isinstance(section, Mapping):
-        return None
-    unknown = sorted(str(name) for name in section.keys() - _KNOWN)
-    if unknown:
-        known = ", ".join(sorted(_KNOWN))
-        raise ConfigError(
-            f"'{SECTION}' has no setting {unknown[0]!r}; it takes {known}, like {_REMEDY}"
-        )
-    return section
-
-
 def _replay_file(additional_config: object) -> Path:
     section = _section(additional_config)
     if section is None:
@@ -103,9 +105,7 @@ def read_step_seconds(additional_config: object) -> float:
     Raises:
         ConfigError: It is missing, or no number of seconds that a step can take.
     """
-    whole = additional_config if isinstance(additional_config, Mapping) else {}
-    section = whole.get(SECTION)
-    value = section.get(STEP_SECONDS) if isinstance(section, Mapping) else None
+    value = (_section(additional_config) or {}).get(STEP_SECONDS)
     # A JSON true is a number to Python.
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
@@ -115,3 +115,66 @@ def read_step_seconds(additional_config: object) -> float:
         f"'{STEP_SECONDS}' has to be a number above 0 and up to {_MOST_STEP_SECONDS:g}, not "
         f"""{value!r}: --additional-config '{{"{SECTION}": {{"{STEP_SECONDS}": 0.02}}}}'"""
     )
+
+
+def read_admin_token(
+    additional_config: object, variables: Mapping[str, str] = _VARIABLES
+) -> str | None:
+    """What callers of the admin routes have to state; None where nothing was set.
+
+    Args:
+        additional_config: vLLM's, as it was given.
+        variables: The environment; the file goes before it.
+
+    Raises:
+        ConfigError: A setting is unknown, the file cannot be read, or what is in it is no token.
+    """
+    admin = (_section(additional_config) or {}).get(ADMIN, {})
+    if not isinstance(admin, Mapping):
+        raise ConfigError(f"'{ADMIN}' has to be a JSON object; {TOKEN_REMEDY}")
+    _check_known(ADMIN, admin, frozenset({TOKEN_FILE}))
+    path = admin.get(TOKEN_FILE)
+    if path is None:
+        token = variables.get(TOKEN_VARIABLE)
+        return None if token is None else _checked(token, TOKEN_VARIABLE)
+    if not isinstance(path, str) or not path:
+        raise ConfigError(f"'{TOKEN_FILE}' has to be the path of a file; {TOKEN_REMEDY}")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(
+            f"{TOKEN_FILE} {path} cannot be read ({error}); write it first"
+        ) from error
+    return _checked(text, f"{TOKEN_FILE} {path}")
+
+
+def _checked(token: str, name: str) -> str:
+    """The token without white space around it; the error does not show it."""
+    token = token.strip()
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError(f"{name} holds no token; put 8 to 1024 printable ASCII characters there")
+    return token
+
+
+def _section(additional_config: object) -> Mapping[str, object] | None:
+    """What is meant for the plugin; None where nothing is.
+
+    Raises:
+        ConfigError: It is no object, or has a name that nobody reads: a misspelt one would be left
+            out in silence.
+    """
+    whole = additional_config if isinstance(additional_config, Mapping) else {}
+    section = whole.get(SECTION)
+    if section is None:
+        return None
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"'{SECTION}' has to be a JSON object; start vLLM with {_REMEDY}")
+    _check_known(SECTION, section, _KNOWN)
+    return section
+
+
+def _check_known(name: str, section: Mapping[str, object], known: frozenset[str]) -> None:
+    unknown = sorted(str(key) for key in section.keys() - known)
+    if unknown:
+        there_are = ", ".join(sorted(known))
+        raise ConfigError(f"'{name}' has no setting {unknown[0]!r}; there is: {there_are}")

@@ -267,6 +267,7 @@ class Gateway:
                 self.settings.scheduling.ordering,
                 self.clock,
                 send_priority=self.settings.scheduling.send_priority,
+                send_prediction=self.settings.scheduling.send_prediction,
             ),
             predicting=self.predicting,
         )

@@ -237,12 +237,13 @@ class RequestExchange:
             parts.metrics.retried(self._backend.name, last.failure)
         self._backend = backend
         self._attempts += 1
-        fields = self._fields
+        fields, body = self._fields, inference.body
         if self._filed is not None:
             fields = fields + parts.tickets.sent(self._filed, backend, now)
-        head = request_head(self._prefix(backend), fields, len(inference.body))
+            body = parts.tickets.told(self._filed, backend, predicts=self._pending is not None)
+        head = request_head(self._prefix(backend), fields, len(body))
         self._attempt = Attempt(
-            Prepared(inference, head, inference.body),
+            Prepared(inference, head, body),
             pool=parts.pools[backend],
             sink=self._connection,
             owner=self,

@@ -228,6 +228,9 @@ class SchedulingSettings(_Group):
     send_priority: bool = True
     """Tell engines each request's rank (``X-Vllm-Priority``); vLLM heeds it with
     ``--scheduling-policy priority`` and ignores it otherwise."""
+    send_prediction: bool = True
+    """Tell engines that have the ALISE plugin each request's predicted length and class
+    (``vllm_xargs`` in its body); others get bodies as they came."""
 
     @model_validator(mode="after")
     def _quantiles_ascend(self) -> "SchedulingSettings":

@@ -95,6 +95,7 @@ class GatewayStatus:
                 in_flight=backend.in_flight,
                 max_in_flight=backend.max_in_flight,
                 probe_error=backend.probe_error,
+                has_plugin=backend.has_plugin,
                 models=tuple(sorted(backend.models)),
                 load=load_of(backend, now),
             )

@@ -23,6 +23,7 @@ from alise_gateway.domain.content import ContentFields
 from alise_gateway.domain.cost_model import Served
 from alise_gateway.domain.request import InferenceRequest, RawHeaders, Tenant
 from alise_gateway.domain.token_ratio import TokenRatios
+from alise_gateway.proxy.engine_hints import EngineHints, with_hints
 from alise_gateway.queueing.events import Ticket, TicketListener
 
 _NO_IDEA_TOKENS = (29, 39, 74, 246, 444, 560, 730)
@@ -32,6 +33,8 @@ are then alike but for their limits and prompts.
 Source: quantiles of ``output_tokens`` in bench/alise_bench/data/sample_prompts.jsonl."""
 _NO_IDEA = tuple(map(log1p, _NO_IDEA_TOKENS))
 _NO_IDEA_RANGE = (1, 8_192)
+_TOLD_LEVELS = (0.5, 0.9)
+"""Of the predicted length, as the engine plugin is told it."""
 _EPOCH_UNIX_SECONDS = 1_735_689_600.0
 """2025-01-01: ranks that are times count milliseconds from here, and fit their band until 2059."""
 _RANK_OFFSET = 64.0
@@ -104,6 +107,7 @@ class TicketOffice:
         ordering: By what the queue ranks.
         clock: Dates ranks, so that they mean the same to other gateways.
         send_priority: Tell engines the rank of each request.
+        send_prediction: Tell engines with the plugin what is known of each request.
     """
 
     def __init__(
@@ -113,10 +117,12 @@ class TicketOffice:
         clock: Clock,
         *,
         send_priority: bool,
+        send_prediction: bool,
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._send_priority = send_priority
+        self._send_prediction = send_prediction
         self._ranks_are_times = ordering in {OrderingName.FCFS, OrderingName.BOOST}
         self._ratios = TokenRatios()
         self._tools = ToolCalls()
@@ -168,6 +174,27 @@ class TicketOffice:
             return [(names.VLLM_PRIORITY, b"0")] if states_one else []
         rank = self._engine_rank(filed.ticket)
         return [(names.VLLM_PRIORITY, priority_field(filed.ticket.service_class, rank))]
+
+    def told(self, filed: Filed, backend: Backend, *, predicts: bool) -> bytes:
+        """The body as it goes to a backend: one with the plugin is told what is known.
+
+        Args:
+            filed: The request.
+            backend: Where it goes.
+            predicts: Its ticket holds a prediction of its own length.
+        """
+        routed, known = filed.routed, filed.ticket.prediction
+        inference = routed.inference
+        # What has no prediction has no length either: an embedding.
+        if not (backend.has_plugin and self._send_prediction) or known is None:
+            return inference.body
+        median, high = (max(1, round(known.quantile(level))) for level in _TOLD_LEVELS)
+        hints = EngineHints(
+            (median, high) if predicts else None,
+            None if routed.classified.keeps_priority else filed.ticket.service_class.rank,
+        )
+        may_schedule = routed.tenant.may_schedule
+        return with_hints(inference.body, hints, inference.stated_xargs, client_wins=may_schedule)
 
     def answered(self, filed: Filed, backend: Backend, answer: Answered, now: float) -> None:
         """A request's answer is complete: learn how long its backend took and what it counted."""

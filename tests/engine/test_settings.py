@@ -7,7 +7,12 @@ from alise_core.errors import ConfigError
 from alise_vllm.lengths import RecordedLength, prompt_key
 from alise_vllm.ordering.policies import PolicyName
 from alise_vllm.ordering.settings import OrderingSettings
-from alise_vllm.settings import read_lengths, read_scheduler, read_step_seconds
+from alise_vllm.settings import (
+    read_admin_token,
+    read_lengths,
+    read_scheduler,
+    read_step_seconds,
+)
 
 KEY = prompt_key([1, 2, 3])
 
@@ -73,16 +78,17 @@ def test_a_steps_length_that_cannot_be_is_named(value: object) -> None:
         read_step_seconds({"alise": {"step_seconds": value}})
 
 
-@pytest.mark.parametrize("config", [None, {}, {"alise": 1}, {"alise": {}}])
+@pytest.mark.parametrize("config", [None, {}, {"alise": {}}])
 def test_a_steps_length_that_is_missing_is_asked_for(config: object) -> None:
     with pytest.raises(ConfigError, match="--additional-config"):
         read_step_seconds(config)
+
 
 def scheduler(section: object) -> dict[str, Any]:
     return {"alise": {"scheduler": section, "replay_file": "lengths.jsonl"}}
 
 
-@pytest.mark.parametrize("config", [None, {}, {"alise": {}}, {"alise": 3}, scheduler({})])
+@pytest.mark.parametrize("config", [None, {}, {"alise": {}}, scheduler({})])
 def test_the_scheduler_needs_no_settings(config: object) -> None:
     assert read_scheduler(config) == OrderingSettings()
 
@@ -108,3 +114,58 @@ def test_a_setting_of_the_scheduler_that_is_wrong_is_named(config: object, said:
 
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TOKEN = "an-admin-token"
+
+
+def admin(**settings: object) -> dict[str, Any]:
+    return {"alise": {"replay_file": "x", "admin": settings}}
+
+
+def test_the_token_comes_from_its_file_or_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n", encoding="utf-8")
+    variables = {"ALISE_ADMIN_TOKEN": "from-the-environment"}
+
+    assert read_admin_token(admin(token_file=str(path)), variables) == TOKEN
+    assert read_admin_token(admin(), variables) == "from-the-environment"
+    assert read_admin_token(None, variables) == "from-the-environment"
+    assert read_admin_token(admin(), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"alise": []}, "'alise' has to be a JSON object"),
+        ({"alise": {"admn": {}}}, "'alise' has no setting 'admn'"),
+        ({"alise": {"admin": "x"}}, "'admin' has to be a JSON object"),
+        (admin(token=TOKEN), "'admin' has no setting 'token'"),
+        (admin(token_file=""), "'token_file' has to be the path of a file"),
+        (admin(token_file=3), "'token_file' has to be the path of a file"),
+        (admin(token_file="no/such/file"), "no/such/file cannot be read"),
+        (admin(token_file="a\0b"), "cannot be read"),
+        (admin(), "ALISE_ADMIN_TOKEN holds no token"),
+    ],
+)
+def test_a_token_setting_that_is_wrong_is_named(config: object, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_admin_token(config, {"ALISE_ADMIN_TOKEN": "short"})
+
+    assert said in str(caught.value)
+    assert "short" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"two words here", b"l\xc3\xa4ngst kein Token", b"\xff"]
+)
+def test_a_file_that_holds_no_token_is_named_and_not_shown(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError) as caught:
+        read_admin_token(admin(token_file=str(path)), {})
+
+    assert str(path) in str(caught.value)
+    assert "words" not in str(caught.value)

@@ -34,12 +34,16 @@ class ScriptedBackend:
         received: Inference requests, in order.
         script: Answers one of them; the connection closes when it raises ``ConnectionError``.
         metrics: What ``/metrics`` answers; 404 without it.
+        ready: What ``/alise/ready`` answers; 404 without it.
     """
 
-    def __init__(self, script: Script, metrics: bytes | None = None) -> None:
+    def __init__(
+        self, script: Script, metrics: bytes | None = None, ready: bytes | None = None
+    ) -> None:
         self.received: list[Received] = []
         self.script = script
         self.metrics = metrics
+        self.ready = ready
         self.writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
@@ -67,6 +71,8 @@ class ScriptedBackend:
             writer.write(whole(json.dumps(MODELS).encode()))
         elif request.target == "/metrics" and self.metrics is not None:
             writer.write(whole(self.metrics))
+        elif request.target == "/alise/ready" and self.ready is not None:
+            writer.write(whole(self.ready))
         elif request.target in {"/alise/ready", "/metrics"}:
             writer.write(whole(b"{}", status="404 Not Found"))
         else:
@@ -105,10 +111,10 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 @contextlib.asynccontextmanager
 async def scripted_backend(
-    script: Script, metrics: bytes | None = None
+    script: Script, metrics: bytes | None = None, ready: bytes | None = None
 ) -> AsyncIterator[ScriptedBackend]:
     """Serve for the length of the block."""
-    backend = ScriptedBackend(script, metrics)
+    backend = ScriptedBackend(script, metrics, ready)
     server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, limit=2**20)
     backend.port = server.sockets[0].getsockname()[1]
     try:

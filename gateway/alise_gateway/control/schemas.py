@@ -90,6 +90,7 @@ class BackendObject(_Document):
     url: str
     probe: ProbeState
     probe_error: str | None
+    has_plugin: bool = Field(description="The engine plugin runs there.")
     breaker: BreakerState
     usable: bool
     in_flight: int

@@ -49,6 +49,7 @@ class BackendStatus:
         url: Base URL, without credentials.
         probe: What active probing says.
         probe_error: Why probing is not content.
+        has_plugin: The engine plugin runs there.
         breaker: What the circuit breaker allows.
         usable: A request may be dispatched to it.
         in_flight: Requests dispatched and not finished.
@@ -65,6 +66,7 @@ class BackendStatus:
     in_flight: int
     max_in_flight: int
     probe_error: str | None = None
+    has_plugin: bool = False
     models: tuple[str, ...] = ()
     load: BackendLoad = field(default_factory=BackendLoad)
 

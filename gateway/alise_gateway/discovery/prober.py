@@ -6,8 +6,9 @@ A probe asks, in this order:
     vLLM answers 200 while its engine lives.
 ``/alise/ready``
     Where the drain middleware of the engine plugin is installed: 503 means that no new request may
-    come (``/health`` stays 200 while vLLM drains). Any answer other than 200 and 503 means that it
-    is not installed; that is remembered until the backend recovers or the models are due.
+    come (``/health`` stays 200 while vLLM drains). Any answer other than 200 and 503, and none in
+    time, means that it is not installed; that is remembered until the backend recovers or the
+    models are due. One that has answered before and does not in time is taken to be as it was.
 ``/v1/models``
     At first, after every recovery, and every ``models_interval_seconds``.
 
@@ -24,6 +25,7 @@ from alise_core.clock import Clock
 from alise_core.errors import WireError
 from alise_gateway.discovery.catalogue import parse_models
 from alise_gateway.discovery.health import Health, ProbeResult, after_probe
+from alise_gateway.discovery.plugin import NO_ROUTE, PluginAnswer, parse_ready
 from alise_gateway.discovery.probe import ClientFactory, ProbeFailed, create_client, fetch
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.discovery.rounds import BackendRounds, Pacing
@@ -44,8 +46,8 @@ class _Watch:
     backend: Backend
     health: Health = field(default_factory=Health)
     models_due_at: float = 0.0
-    has_ready_route: bool | None = None
-    """``None``: not asked yet, or to be asked again."""
+    plugin: PluginAnswer | None = None
+    """Of the engine plugin; ``None``: not asked yet, or to be asked again."""
 
 
 class Prober(BackendRounds[_Watch]):
@@ -83,7 +85,7 @@ class Prober(BackendRounds[_Watch]):
     async def _ask(self, memory: _Watch, client: httpx.AsyncClient) -> None:
         watch = memory
         if watch.health.is_recovering:
-            watch.has_ready_route = None
+            watch.plugin = None
             watch.models_due_at = self._clock.now()
         reason = None
         try:
@@ -102,19 +104,22 @@ class Prober(BackendRounds[_Watch]):
         if not httpx.codes.is_success(status):
             raise ProbeFailed(f"GET /health answered {status}")
         models_due = self._clock.now() >= watch.models_due_at
-        if models_due:
-            watch.has_ready_route = None
-        if watch.has_ready_route is not False and await self._is_draining(watch, client):
+        plugin = watch.plugin
+        if models_due or plugin is None or plugin.has_route:
+            plugin = watch.plugin = await self._ask_plugin(watch, client)
+            watch.backend.has_plugin = plugin.has_plugin
+        if plugin.is_draining:
             return ProbeResult.DRAINING
         if models_due:
             await self._read_models(watch, client)
         return ProbeResult.PASSED
 
-    async def _is_draining(self, watch: _Watch, client: httpx.AsyncClient) -> bool:
-        status, _ = await self._get(watch, client, "/alise/ready")
-        is_draining = status == httpx.codes.SERVICE_UNAVAILABLE
-        watch.has_ready_route = is_draining or status == httpx.codes.OK
-        return is_draining
+    async def _ask_plugin(self, watch: _Watch, client: httpx.AsyncClient) -> PluginAnswer:
+        try:
+            return parse_ready(*await self._get(watch, client, "/alise/ready"))
+        except ProbeFailed:
+            # It lives, as it has just said; whether it has the plugin is not worth a failure.
+            return watch.plugin or NO_ROUTE
 
     async def _read_models(self, watch: _Watch, client: httpx.AsyncClient) -> None:
         status, body = await self._get(watch, client, "/v1/models")
@@ -143,6 +148,7 @@ class Prober(BackendRounds[_Watch]):
             now=backend.probe.value,
             reason=backend.probe_error,
             models=len(backend.models),
+            plugin=backend.has_plugin,
         )
 
 

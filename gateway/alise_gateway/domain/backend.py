@@ -54,9 +54,9 @@ class ServedModel:
 class Backend:
     """Live state of one backend.
 
-    Written on the event loop only: ``models``, ``probe`` and the figures in ``admission`` by
-    discovery, ``in_flight`` and the ledger in ``admission`` by queueing, the breaker and the cost
-    model by the pipeline; read by everybody.
+    Written on the event loop only: ``models``, ``probe``, ``has_plugin`` and the figures in
+    ``admission`` by discovery, ``in_flight`` and the ledger in ``admission`` by queueing, the
+    breaker and the cost model by the pipeline; read by everybody.
     """
 
     address: BackendAddress
@@ -65,6 +65,8 @@ class Backend:
     models: dict[str, ServedModel] = field(default_factory=dict)
     probe: ProbeState = ProbeState.UNKNOWN
     probe_error: str | None = None
+    has_plugin: bool = False
+    """The engine plugin runs there: it may be told what is known of a request."""
     in_flight: int = 0
     removed: bool = False
     """Discovery no longer lists it; requests in flight may finish."""

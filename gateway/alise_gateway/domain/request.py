@@ -100,6 +100,8 @@ class InferenceRequest:
     withheld from it."""
     client_priority: bool = False
     """The body carries vLLM's ``priority`` field."""
+    stated_xargs: bytes = b""
+    """The body's ``vllm_xargs`` as they stand there; empty where there are none."""
     content: ContentFields | None = None
     """Where its texts are; let go of as soon as a prediction is made, because it holds the body."""
     service_tier: str | None = None

@@ -34,6 +34,7 @@ class _Body(ContentFields):
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
     priority: msgspec.Raw = ABSENT
+    vllm_xargs: msgspec.Raw = ABSENT
     service_tier: str | None = None
 
 
@@ -81,6 +82,7 @@ def parse_request(
         body=body,
         injects_usage=injects_usage,
         client_priority=bytes(fields.priority) != b"null",
+        stated_xargs=b"" if fields.vllm_xargs is ABSENT else bytes(fields.vllm_xargs),
         content=fields if keep_content else None,
         service_tier=fields.service_tier,
     )

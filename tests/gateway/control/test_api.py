@@ -100,6 +100,7 @@ async def test_backends_and_queue_are_shown(view: FakeControlView) -> None:
         "url": "http://10.0.0.2:8000",
         "probe": "unhealthy",
         "probe_error": "connection refused",
+        "has_plugin": False,
         "breaker": "open",
         "usable": False,
         "in_flight": 0,

@@ -29,6 +29,7 @@ class FakeEngine:
     ready: int | None = 404
     models: int | None = 200
     listing: bytes = LISTING
+    ready_body: bytes = b'{"plugin": "alise"}'
     asked: list[str] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
 
@@ -44,7 +45,7 @@ class FakeEngine:
         if status is None:
             await asyncio.Event().wait()
             raise AssertionError
-        body = self.listing if path == "/v1/models" else b""
+        body = {"/v1/models": self.listing, "/alise/ready": self.ready_body}.get(path, b"")
         return httpx.Response(status, stream=httpx.ByteStream(body))
 
     def questions(self) -> list[str]:
@@ -216,6 +217,67 @@ async def test_draining_is_obeyed_and_ends(bench: Bench) -> None:
     await bench.round()
     states.append(bench.backend.probe)
     assert states == [ProbeState.HEALTHY, ProbeState.DRAINING, ProbeState.HEALTHY]
+
+
+async def test_the_plugin_is_noticed_and_missed(bench: Bench) -> None:
+    bench.engine.ready = 200
+    await bench.start()
+    seen = [bench.backend.has_plugin]
+    bench.engine.ready = 404
+    await bench.round()
+    seen.append(bench.backend.has_plugin)
+    assert seen == [True, False]
+    bench.engine.questions()
+    await bench.round(8)
+    assert bench.engine.questions() == ["/health"] * 8
+
+
+@pytest.mark.parametrize(
+    ("ready", "body", "expected"),
+    [
+        (200, b"<html>hello</html>", ProbeState.HEALTHY),
+        (200, b"", ProbeState.HEALTHY),
+        (200, b'{"plugin": "other"}', ProbeState.HEALTHY),
+        (503, b"no healthy upstream", ProbeState.DRAINING),
+        (500, b"", ProbeState.HEALTHY),
+        (302, b"", ProbeState.HEALTHY),
+        (None, b"", ProbeState.HEALTHY),
+    ],
+)
+async def test_an_odd_answer_is_no_plugin_and_no_failure(
+    bench: Bench, ready: int | None, body: bytes, expected: ProbeState
+) -> None:
+    bench.engine.ready, bench.engine.ready_body = ready, body
+    await bench.start()
+    assert (bench.backend.probe, bench.backend.has_plugin) == (expected, False)
+
+
+async def test_one_that_does_not_say_in_time_is_asked_rarely(bench: Bench) -> None:
+    bench.engine.ready = None
+    await bench.start()
+    bench.engine.questions()
+    await bench.round(9)
+    assert bench.engine.questions() == ["/health"] * 9
+
+
+async def test_a_plugin_that_does_not_say_in_time_is_as_it_was(bench: Bench) -> None:
+    bench.engine.ready = 503
+    await bench.start()
+    bench.engine.ready = None
+    await bench.round(2)
+    states = [bench.backend.probe]
+    assert bench.backend.has_plugin
+    bench.engine.ready = 200
+    await bench.round()
+    states.append(bench.backend.probe)
+    assert states == [ProbeState.DRAINING, ProbeState.HEALTHY]
+
+
+async def test_backends_with_and_without_the_plugin_mix(pair: Bench) -> None:
+    pair.engine.ready = 200
+    await pair.start()
+    assert [backend.has_plugin for backend in pair.registry.backends] == [True, False]
+    assert {backend.probe for backend in pair.registry.backends} == {ProbeState.HEALTHY}
 
 
 async def test_a_drained_backend_that_goes_away_is_unhealthy(bench: Bench) -> None:

@@ -1,0 +1,1 @@
+"""Looking at a running engine, changing it, and taking it out of service, over HTTP."""
