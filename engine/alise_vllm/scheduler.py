@@ -11,11 +11,13 @@ waits. What vLLM calls the scheduler's interface is not public, so other version
 """
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from alise_core.errors import ConfigError
 from alise_vllm.compat import require_tested
 from alise_vllm.ordering.order import RequestOrder
+from alise_vllm.ordering.waits import expected_waits
 from alise_vllm.ordering.work import Work
 from alise_vllm.scheduler_part import SchedulerPart
 from alise_vllm.settings import read_scheduler
@@ -64,6 +66,10 @@ class AliseScheduler(AsyncScheduler):
         self._preempted: dict[str, int] = {}
         """Preempted requests that have not run since: tokens that they had in memory."""
         self.alise_tunable = SchedulerPart(self._order, self)
+        self._waits: tuple[int, Mapping[int, float]] = (-1, {})
+        tier = getattr(self.connector, "tier", None)
+        if tier is not None:
+            tier.waits.expected = self.alise_wait_seconds
 
     def schedule(self, throttle_prefills: bool = False) -> "SchedulerOutput":
         """Put requests back that give way, let vLLM schedule, and note what came of it."""
@@ -81,6 +87,20 @@ class AliseScheduler(AsyncScheduler):
         self._note_resumed(output)
         counts.nanoseconds += time.perf_counter_ns() - begin
         return output
+
+    def alise_wait_seconds(self, request_id: str) -> float | None:
+        """When a request is expected to run, 0 for now; None where it is not known at all.
+
+        For the host KV tier, which asks for all of them at once, at most once a step.
+        """
+        work = work_of(self.requests.get(request_id))
+        if work is None:
+            return None
+        step = self._order.counts.steps
+        if self._waits[0] != step:
+            line = self._order.line.in_order()
+            self._waits = (step, expected_waits(line, self._order.pace, self.max_num_active_reqs))
+        return self._waits[1].get(work.number, 0.0)
 
     def alise_works(self) -> list[Work]:
         """The order's side of every request that exists."""

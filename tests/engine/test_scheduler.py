@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -290,3 +291,25 @@ def test_without_a_vllm_that_has_the_interface_one_line_says_so(
         importlib.import_module(MODULE)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_tier_is_told_how_long_each_request_will_wait(module: Any) -> None:
+    tier = SimpleNamespace(waits=SimpleNamespace(expected=None))
+    made = scheduler(module, slots=1, connector=SimpleNamespace(tier=tier))
+    for name, tokens in (("runs", 10), ("last", 900), ("next", 200), ("then", 500)):
+        made.add_request(predicted(name, tokens))
+        made.schedule()
+    waits = {name: tier.waits.expected(name) for name in ("runs", "next", "then", "last")}
+    assert waits["runs"] == waits["next"] == 0.0
+    assert 0.0 < waits["then"] < waits["last"]
+    assert tier.waits.expected("gone") is None
+
+    made.finish([made.requests["then"]])
+    before = waits["last"]
+    assert tier.waits.expected("last") == before, "once a step"
+    made.schedule()
+    assert tier.waits.expected("last") < before
+
+
+def test_without_a_tier_nobody_is_told(module: Any) -> None:
+    assert scheduler(module, connector=SimpleNamespace()).alise_wait_seconds("a") is None

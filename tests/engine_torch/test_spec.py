@@ -344,8 +344,15 @@ def test_prices_are_learned_from_steps_and_copies(connector: Any) -> None:
     assert made.tier.worth.copies.count == 1
 
 
+def test_the_tier_is_found_by_whoever_looks_at_the_engine(connector: Any) -> None:
+    made = host_tier(connector)
+    assert made.alise_tunable is made.tier
+    assert made.alise_tunable.name == "tier"
+
+
 def test_a_worker_has_no_tier_and_keeps_no_books(connector: Any) -> None:
     made = host_tier(connector, role="worker")
+    assert made.alise_tunable is None
 
     assert made.connector_scheduler is None
 

@@ -93,6 +93,8 @@ class FakeConfig:
     blocks: int = 10_000
     cached_tokens: int = 0
     """Of a preempted request, that are found again when it resumes."""
+    connector: object = None
+    """To KV elsewhere."""
 
 
 @dataclass
@@ -120,6 +122,7 @@ class FakeScheduler:
         self.cached_tokens = config.cached_tokens
         self.kv_cache_manager = FakeCache(self)
         self.requires_kv_delivery = False
+        self.connector = config.connector
         self.waiting: Any = None
         self.kv_holding_waiting: list[FakeRequest] = []
         self.running: list[FakeRequest] = []

@@ -72,6 +72,11 @@ class HostTier(OffloadingConnector):
             raise ConfigError("'spec_name' has to be left out: the connector HostTier sets it")
         return manager.tier
 
+    @property
+    def alise_tunable(self) -> Tier | None:
+        """The same, where there is one: workers have the other half of the connector."""
+        return None if self.connector_scheduler is None else self.tier
+
     def on_new_request(self, request: "Request") -> None:
         """A request comes; note what is predicted of it."""
         params = request.sampling_params
