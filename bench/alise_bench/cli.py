@@ -23,6 +23,10 @@ COMMANDS = {
         "alise_bench.queue_cost.cli:main",
         "what the queue's decisions cost with thousands waiting; classes kept apart",
     ),
+    "engine": (
+        "alise_bench.compare.cli:engine_main",
+        "what schedules inside one real vLLM: its own ways and the plugin's, on the same requests",
+    ),
     "engine-order": (
         "alise_bench.engine_cost.cli:main",
         "what the engine plugin's order costs a step, with thousands waiting",

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         from alise_bench.compare.suite_cli import run_suite  # noqa: PLC0415  seldom wanted
 
         return run_suite(options, _say)
-    rows = choose_rows(_names(options.rows, usual.rows))
+    rows = choose_rows(_names(options.rows, usual.rows), usual.among)
     refuse_untold(options.engine, rows)
     results = _compare(options, rows)
     if options.json:
@@ -58,14 +58,18 @@ def main(arguments: list[str]) -> int:
     if options.out is not None:
         from alise_bench.compare.publish import publish  # noqa: PLC0415  draws
 
-        name = "compare" if options.engine == "sim" else f"compare-{options.engine}"
-        for file in publish(results, options.out, name):
+        for file in publish(results, options.out, usual.document):
             _say(f"written: {file}")
     if not options.json:
         from alise_bench.compare.console import show  # noqa: PLC0415  seldom with --json
 
         show(results)
     return 0
+
+
+def engine_main(arguments: list[str]) -> int:
+    """Run ``alise bench engine``: a comparison of what schedules inside one engine."""
+    return main(["--engine", "plugin", *arguments])
 
 
 def _parser() -> argparse.ArgumentParser:

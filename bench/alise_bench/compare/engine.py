@@ -6,10 +6,10 @@ An engine is found by name and imported only when it is asked for; each ``make``
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
-from alise_bench.compare.rows import ROWS, Dispatcher, Knowledge, Row
+from alise_bench.compare.rows import ENGINE_ROWS, ROWS, Dispatcher, Knowledge, Row
 from alise_bench.compare.served import ServedRequest
 from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
@@ -17,6 +17,7 @@ from alise_core.errors import ConfigError
 ENGINES: Mapping[str, str] = {
     "sim": "alise_bench.compare.simulated:make",
     "vllm": "alise_bench.compare.vllm:make",
+    "plugin": "alise_bench.compare.plugin:make",
 }
 """``module:function`` by the name that ``--engine`` takes."""
 
@@ -32,6 +33,8 @@ class Usual:
         requests: Of a workload.
         seeds: Runs with other draws.
         knowledge: What its gateway can be told; rows that need more are refused.
+        among: All rows that there are.
+        document: Name of the published files.
     """
 
     rows: tuple[str, ...] = tuple(ROWS)
@@ -40,6 +43,8 @@ class Usual:
     requests: int = 6_000
     seeds: int = 1
     knowledge: frozenset[Knowledge] = frozenset(Knowledge)
+    among: Mapping[str, Row] = field(default_factory=lambda: ROWS)
+    document: str = "compare"
 
 
 USUAL: Mapping[str, Usual] = {
@@ -51,6 +56,16 @@ USUAL: Mapping[str, Usual] = {
         requests=240,
         seeds=3,
         knowledge=frozenset({Knowledge.PREDICTED}),
+        document="compare-vllm",
+    ),
+    "plugin": Usual(
+        rows=tuple(ENGINE_ROWS),
+        pods=1,
+        trace_pods=1,
+        requests=240,
+        seeds=2,
+        among=ENGINE_ROWS,
+        document="engine",
     ),
 }
 """By the same names. A simulated pod holds 30 requests at a time and more: on four, a trace of some

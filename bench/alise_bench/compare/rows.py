@@ -1,6 +1,6 @@
 """The rows of a comparison: who dispatches, in which order, and what it knows of lengths. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -94,13 +94,30 @@ ROWS: dict[str, Row] = {
 differ in knowledge alone."""
 
 
-def choose_rows(names: Sequence[str]) -> list[Row]:
+ENGINE_ROWS: dict[str, Row] = {
+    row.name: row
+    for row in (
+        Row("vllm-fcfs", Dispatcher.LEAST_OUTSTANDING),
+        Row("vllm-priority", Dispatcher.LEAST_OUTSTANDING),
+        Row("mlfq", Dispatcher.LEAST_OUTSTANDING),
+        Row("default", Dispatcher.LEAST_OUTSTANDING),
+        Row("oracle", Dispatcher.LEAST_OUTSTANDING, knowledge=Knowledge.EXACT),
+    )
+}
+"""Rows of one engine without a gateway, by how it schedules: see ``compare.plugin``."""
+
+
+def choose_rows(names: Sequence[str], among: Mapping[str, Row] = ROWS) -> list[Row]:
     """Rows by name.
+
+    Args:
+        names: Which.
+        among: Those that there are.
 
     Raises:
         ConfigError: One does not exist; lists those that do.
     """
-    unknown = [name for name in names if name not in ROWS]
+    unknown = [name for name in names if name not in among]
     if unknown:
-        raise ConfigError(f"--rows: there is no row {unknown[0]!r}; there are {', '.join(ROWS)}")
-    return [ROWS[name] for name in dict.fromkeys(names)]
+        raise ConfigError(f"--rows: there is no row {unknown[0]!r}; there are {', '.join(among)}")
+    return [among[name] for name in dict.fromkeys(names)]

@@ -12,7 +12,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,12 +75,16 @@ class VllmEngine:
         place: Where vLLM and the model are.
         count: Servers.
         tier1: Whether the gateway's predictor asks its encoder.
+        burst: The row that measures the capacity.
     """
 
-    def __init__(self, place: VllmPlace, count: int, *, tier1: bool) -> None:
+    def __init__(
+        self, place: VllmPlace, count: int, *, tier1: bool, burst: Row = ROWS["fcfs"]
+    ) -> None:
         self._place = place
         self._count = count
         self._tier1 = tier1
+        self._burst = burst
         self._folder = Path(tempfile.mkdtemp(prefix="alise-compare-"))
         self._started = ExitStack()
         self._servers: list[Server] = []
@@ -114,7 +118,7 @@ class VllmEngine:
         self._prepare(lengths_of(shaped(trace)))
         step = max(1, len(trace) // _SAMPLE)
         waiting = [replace(item, arrival_s=0.0) for item in trace[::step]]
-        served = self.run(ROWS["fcfs"], waiting, seed=1)
+        served = self.run(self._burst, waiting, seed=1)
         if not any(item.last_token is not None for item in served):
             raise ChildFailed("no request of the burst was answered")
         return production_rate(served)
@@ -137,7 +141,7 @@ class VllmEngine:
                 served = served_directly(rows, _send(plan, rows))
         for server in self._servers:
             server.child.check_alive()
-        _require_lengths(rows, served)
+        require_lengths(rows, served)
         served[0].preemptions = self._preemptions() - before
         return served
 
@@ -156,10 +160,11 @@ class VllmEngine:
         path = self._folder / "lengths.jsonl"
         ids = write_table(path, self._place, self._lengths)
         with interrupted_by_signals():
-            self._servers = self._started.enter_context(
-                running_engines(self._place, self._count, path, self._folder)
-            )
+            self._servers = self._started.enter_context(self._start(path))
         self._check_tokens(asked, ids)
+
+    def _start(self, lengths: Path) -> AbstractContextManager[list[Server]]:
+        return running_engines(self._place, self._count, lengths, self._folder)
 
     def _check_tokens(self, asked: Sequence[str], ids: Sequence[list[int]]) -> None:
         """The table is of use only where the engine computes the same ids."""
@@ -217,12 +222,21 @@ def make(wish: EngineWish) -> VllmEngine:
     Raises:
         ConfigError: Nobody says where vLLM is.
     """
+    return VllmEngine(place_of(wish), wish.pods, tier1=wish.tier1)
+
+
+def place_of(wish: EngineWish) -> VllmPlace:
+    """Where vLLM is.
+
+    Raises:
+        ConfigError: Nobody says it.
+    """
     if wish.vllm is None:
-        raise ConfigError(f"--engine vllm: where vLLM is has to be said; add {_REMEDY}")
+        raise ConfigError(f"where vLLM is has to be said; add {_REMEDY}")
     place = parse_vllm(wish.vllm)
     if not Path(place.vllm).is_file():
         raise ConfigError(f"--vllm: there is no {place.vllm}; give {_REMEDY}")
-    return VllmEngine(place, wish.pods, tier1=wish.tier1)
+    return place
 
 
 def read_log(text: str) -> dict[str, LogLine]:
@@ -289,7 +303,7 @@ def _marks(
     return marks
 
 
-def _require_lengths(rows: Sequence[TraceRow], served: Sequence[ServedRequest]) -> None:
+def require_lengths(rows: Sequence[TraceRow], served: Sequence[ServedRequest]) -> None:
     """Answers of other lengths than recorded are another experiment."""
     wrong = [
         item.number

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from alise_bench.vllm.replay import conversation
@@ -34,13 +36,39 @@ def shaped(trace: Sequence[TraceRow]) -> list[TraceRow]:
     return rows
 
 
-def chat_body(item: TraceRow, model: str) -> bytes:
-    """A streamed chat request that says nothing of its answer's length."""
+class Told(StrEnum):
+    """What a request says to the engine of its answer's length."""
+
+    NOTHING = "nothing"
+    PRIORITY = "priority"
+    """The median, as vLLM's own priority: shortest first, once and for all."""
+    HINTS = "hints"
+    """Median and 90th percentile, to the plugin."""
+
+    def fields(self, p50: int, p90: int) -> dict[str, object]:
+        """Of the request's body.
+
+        Args:
+            p50: Predicted output tokens, median.
+            p90: 90th percentile.
+        """
+        if self is Told.PRIORITY:
+            return {"priority": p50}
+        if self is Told.HINTS:
+            return {"vllm_xargs": {"alise_p50": p50, "alise_p90": max(p50, p90)}}
+        return {}
+
+
+def chat_body(
+    item: TraceRow, model: str, told: Mapping[str, object] = MappingProxyType({})
+) -> bytes:
+    """A streamed chat request; it says of its answer's length what it is told to, and no more."""
     body: dict[str, Any] = {
         "model": model,
         "messages": _messages(item),
         "stream": True,
         "stream_options": {"include_usage": True},
+        **told,
     }
     if item.tools:
         body["tools"] = list(item.tools)

@@ -3,9 +3,9 @@
 import http.client
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ CPUs to gateway and load meanwhile. At full speed engines take all there is, and
 takes slows them down: rows then differ by the CPU they need, and not by how they schedule."""
 RUN_AHEAD = 1
 """Requests that the gateway gives it beyond those: an engine never waits for the next one then."""
+NO_PREFIX_CACHE = "--no-enable-prefix-caching"
 OPTIONS = (
     *BASIC_OPTIONS,
-    "--no-enable-prefix-caching",
+    NO_PREFIX_CACHE,
     f"--max-model-len={CONTEXT_TOKENS}",
     f"--max-num-seqs={MAX_NUM_SEQS}",
 )
@@ -78,6 +79,38 @@ class Server:
         return ids
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What one server has of its own.
+
+    Attributes:
+        flags: Of vLLM's command line.
+        settings: Of the plugin, beside those of all servers.
+    """
+
+    flags: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@contextmanager
+def running_servers(
+    place: VllmPlace, variants: Sequence[Variant], lengths: Path, folder: Path
+) -> Iterator[list[Server]]:
+    """Start one vLLM server for each variant, with a prefix cache; see ``running_engines``."""
+    options = tuple(option for option in OPTIONS if option != NO_PREFIX_CACHE)
+    serving = Serving(place, MODEL, lengths, plugin_path(folder), options, STEP_SECONDS)
+    with ExitStack() as stack:
+        servers = []
+        for number, variant in enumerate(variants):
+            own = replace(
+                serving, options=(*options, *variant.flags), settings=dict(variant.settings)
+            )
+            servers.append(_started(own, number, folder, stack))
+        for server in servers:
+            _await(server.child, server.address, "/health", _VLLM_SECONDS)
+        yield servers
+
+
 @contextmanager
 def running_engines(
     place: VllmPlace, count: int, lengths: Path, folder: Path
@@ -95,12 +128,7 @@ def running_engines(
     """
     serving = Serving(place, MODEL, lengths, plugin_path(folder), OPTIONS, STEP_SECONDS)
     with ExitStack() as stack:
-        servers = []
-        for number in range(count):
-            address = Address("127.0.0.1", free_port())
-            command = vllm_command(serving, address.port, number)
-            child = stack.enter_context(running(f"vllm-{number}", command, folder))
-            servers.append(Server(child, address))
+        servers = [_started(serving, number, folder, stack) for number in range(count)]
         for server in servers:
             _await(server.child, server.address, "/health", _VLLM_SECONDS)
         yield servers
@@ -143,6 +171,13 @@ def gateway_config(
         "scheduling": _scheduling(policy),
         "predictor": {"tier1": "auto" if tier1 else "off"},
     }
+
+
+def _started(serving: Serving, number: int, folder: Path, stack: ExitStack) -> Server:
+    address = Address("127.0.0.1", free_port())
+    command = vllm_command(serving, address.port, number)
+    child = stack.enter_context(running(f"vllm-{number}", command, folder))
+    return Server(child, address)
 
 
 def _scheduling(policy: SchedulingPolicy) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import alise_core
@@ -21,6 +22,7 @@ class Serving:
         plugin: A folder that holds ``alise_vllm`` and what it imports, see ``plugin_path``.
         options: Of vLLM's command line.
         step_seconds: A step takes at least this long; ``None`` for as long as it takes.
+        settings: Further ones of the plugin.
     """
 
     place: VllmPlace
@@ -29,6 +31,7 @@ class Serving:
     plugin: Path
     options: tuple[str, ...]
     step_seconds: float | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 BASIC_OPTIONS = (
@@ -57,7 +60,7 @@ def vllm_command(serving: Serving, port: int, number: int) -> list[str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    settings: dict[str, object] = {"replay_file": str(serving.lengths)}
+    settings = {"replay_file": str(serving.lengths), **serving.settings}
     processors = ["alise_vllm.replay:ReplayLengths"]
     if serving.step_seconds is not None:
         settings["step_seconds"] = serving.step_seconds

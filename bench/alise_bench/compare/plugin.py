@@ -1,0 +1,149 @@
+"""vLLM servers with and without the engine plugin as an engine of comparisons; no gateway.
+
+Each way to schedule is a server of its own, all up at the same time and one at a time at work, so
+that rows take turns on one machine. Lengths are replayed, steps take as long as on an accelerator
+(``alise_bench.vllm``). What is predicted of a request travels with it, as a gateway would send it.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from alise_bench.compare.balanced import BalancedPlan, run_balanced
+from alise_bench.compare.engine import EngineWish
+from alise_bench.compare.guesses import Guesser, Opinions
+from alise_bench.compare.rows import ENGINE_ROWS, Row
+from alise_bench.compare.served import ServedRequest
+from alise_bench.compare.vllm import (
+    VllmEngine,
+    place_of,
+    request_id,
+    require_lengths,
+    served_directly,
+)
+from alise_bench.compare.vllm_lengths import LENGTH_SHARE, Told, chat_body, lengths_of, shaped
+from alise_bench.compare.vllm_servers import MODEL, STEP_SECONDS, Server, Variant, running_servers
+from alise_bench.load.request import Address, LoadRequest, post
+from alise_bench.processes import interrupted_by_signals
+from alise_bench.vllm.place import VllmPlace
+from alise_bench.workloads.traces import TraceRow
+from alise_core.errors import ConfigError
+
+_SCHEDULER = "--scheduler-cls=alise_vllm.scheduler.AliseScheduler"
+_LEVELS = (0.5, 0.9)
+_NOTES = (
+    "no gateway: the load generator sends every request to the engine at once, with the shipped "
+    "predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
+    "vllm-fcfs is vLLM as it comes; vllm-priority is its own priority scheduling, with the "
+    "predicted p50 as each request's priority; mlfq and default (srpt) are the plugin's; oracle is "
+    "default with the true lengths",
+    "prefix caching is on, as vLLM has it: without it what is preempted is computed anew; the "
+    "burst that measures the capacity runs on vllm-fcfs, which therefore knows the prompts",
+    f"a step takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace), as on an accelerator",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way to schedule.
+
+    Attributes:
+        variant: The server's flags and settings.
+        told: What a request says of its answer's length.
+    """
+
+    variant: Variant = field(default_factory=Variant)
+    told: Told = Told.NOTHING
+
+
+_SRPT = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "srpt"}}))
+_MLFQ = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "mlfq"}}))
+MODES: Mapping[str, Mode] = {
+    "vllm-fcfs": Mode(),
+    "vllm-priority": Mode(Variant(("--scheduling-policy=priority",)), Told.PRIORITY),
+    "mlfq": Mode(_MLFQ, Told.HINTS),
+    "default": Mode(_SRPT, Told.HINTS),
+    "oracle": Mode(_SRPT, Told.HINTS),
+}
+"""By row."""
+_BURST = ENGINE_ROWS["vllm-fcfs"]
+
+
+class PluginEngine(VllmEngine):
+    """See the module.
+
+    Args:
+        place: Where vLLM and the model are.
+        tier1: Whether the predictor asks its encoder.
+    """
+
+    def __init__(self, place: VllmPlace, *, tier1: bool) -> None:
+        super().__init__(place, 1, tier1=tier1, burst=_BURST)
+        self._opinions = Opinions((), tier1=tier1)
+        self._names = list(MODES)
+
+    def facts(self) -> dict[str, object]:
+        """What serves and how."""
+        modes = {name: list(mode.variant.flags) for name, mode in MODES.items()}
+        return {**super().facts(), "engine": "plugin", "modes": modes, "engine_notes": list(_NOTES)}
+
+    def run(self, row: Row, trace: Sequence[TraceRow], seed: int) -> list[ServedRequest]:
+        """See ``Engine``.
+
+        Raises:
+            ChildFailed: A server ended, or an answer had another length than recorded.
+        """
+        rows = shaped(trace)
+        self._prepare(lengths_of(rows))
+        server = self._servers[self._names.index(row.name)]
+        bodies = self._bodies(row, trace, rows, seed)
+
+        def build(number: int, address: Address) -> LoadRequest:
+            headers = {"x-request-id": request_id(number)}
+            wire = post(address, "/v1/chat/completions", bodies[number], headers)
+            return LoadRequest(wire, streamed=True, reads_usage=True)
+
+        plan = BalancedPlan(
+            servers=[server.address], takes_turns=True, offsets=[item.arrival_s for item in rows]
+        )
+        before = server.preemptions()
+        with interrupted_by_signals():
+            served = served_directly(rows, asyncio.run(run_balanced(plan, build, time.monotonic)))
+        server.child.check_alive()
+        require_lengths(rows, served)
+        served[0].preemptions = server.preemptions() - before
+        return served
+
+    def _start(self, lengths: Path) -> AbstractContextManager[list[Server]]:
+        variants = [mode.variant for mode in MODES.values()]
+        return running_servers(self._place, variants, lengths, self._folder)
+
+    def _bodies(
+        self, row: Row, trace: Sequence[TraceRow], rows: Sequence[TraceRow], seed: int
+    ) -> list[bytes]:
+        told = MODES[row.name].told
+        if told is Told.NOTHING:
+            return [chat_body(item, MODEL) for item in rows]
+        guesser = Guesser(row.knowledge, trace, self._opinions.of(trace), seed)
+        bodies = []
+        for number, item in enumerate(rows):
+            guess = guesser.guess(number, item.arrival_s)
+            guess = guesser.refine(number, item.arrival_s) or guess
+            p50, p90 = (max(1, round(LENGTH_SHARE * guess.quantile(level))) for level in _LEVELS)
+            bodies.append(chat_body(item, MODEL, told.fields(p50, p90)))
+        return bodies
+
+
+def make(wish: EngineWish) -> PluginEngine:
+    """The engine that the command line asks for.
+
+    Raises:
+        ConfigError: Nobody says where vLLM is, or there are to be several engines.
+    """
+    if wish.pods != 1:
+        raise ConfigError(f"--pods {wish.pods}: every way to schedule has one server; leave it out")
+    return PluginEngine(place_of(wish), tier1=wish.tier1)
