@@ -18,6 +18,7 @@ from pathlib import Path
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import LengthTable, parse_lengths
 from alise_vllm.ordering.settings import OrderingSettings, changed
+from alise_vllm.tier.settings import SECTION as TIER
 
 SECTION = "alise"
 REPLAY_FILE = "replay_file"
@@ -25,8 +26,6 @@ STEP_SECONDS = "step_seconds"
 _MOST_STEP_SECONDS = 10.0
 ADMIN = "admin"
 SCHEDULER = "scheduler"
-TIER = "tier"
-"""Read by the tier itself."""
 TOKEN_FILE = "token_file"
 TOKEN_VARIABLE = "ALISE_ADMIN_TOKEN"
 _KNOWN = frozenset({ADMIN, REPLAY_FILE, SCHEDULER, STEP_SECONDS, TIER})

@@ -5,15 +5,11 @@ that rows take turns on one machine. Lengths are replayed, steps take as long as
 (``alise_bench.vllm``). What is predicted of a request travels with it, as a gateway would send it.
 """
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 
-from alise_bench.compare.balanced import BalancedPlan, run_balanced
+from alise_bench.compare.balanced import BalancedPlan
 from alise_bench.compare.engine import EngineWish
 from alise_bench.compare.guesses import Guesser, Opinions
 from alise_bench.compare.rows import ENGINE_ROWS, Row
@@ -21,13 +17,12 @@ from alise_bench.compare.served import ServedRequest
 from alise_bench.compare.vllm import (
     VllmEngine,
     place_of,
-    request_id,
     require_lengths,
+    send,
     served_directly,
 )
 from alise_bench.compare.vllm_lengths import LENGTH_SHARE, Told, chat_body, lengths_of, shaped
-from alise_bench.compare.vllm_servers import MODEL, STEP_SECONDS, Server, Variant, running_servers
-from alise_bench.load.request import Address, LoadRequest, post
+from alise_bench.compare.vllm_servers import MODEL, OPTIONS, STEP_SECONDS, Variant
 from alise_bench.processes import interrupted_by_signals
 from alise_bench.vllm.place import VllmPlace
 from alise_bench.workloads.traces import TraceRow
@@ -82,14 +77,22 @@ class PluginEngine(VllmEngine):
     """
 
     def __init__(self, place: VllmPlace, *, tier1: bool) -> None:
-        super().__init__(place, 1, tier1=tier1, burst=_BURST)
+        variants = [mode.variant for mode in MODES.values()]
+        super().__init__(place, variants, tier1=tier1, burst=_BURST)
         self._opinions = Opinions((), tier1=tier1)
         self._names = list(MODES)
 
     def facts(self) -> dict[str, object]:
         """What serves and how."""
         modes = {name: list(mode.variant.flags) for name, mode in MODES.items()}
-        return {**super().facts(), "engine": "plugin", "modes": modes, "engine_notes": list(_NOTES)}
+        return {
+            **super().facts(),
+            "engine": "plugin",
+            "pods": 1,
+            "vllm_options": list(OPTIONS),
+            "modes": modes,
+            "engine_notes": list(_NOTES),
+        }
 
     def run(self, row: Row, trace: Sequence[TraceRow], seed: int) -> list[ServedRequest]:
         """See ``Engine``.
@@ -101,26 +104,16 @@ class PluginEngine(VllmEngine):
         self._prepare(lengths_of(rows))
         server = self._servers[self._names.index(row.name)]
         bodies = self._bodies(row, trace, rows, seed)
-
-        def build(number: int, address: Address) -> LoadRequest:
-            headers = {"x-request-id": request_id(number)}
-            wire = post(address, "/v1/chat/completions", bodies[number], headers)
-            return LoadRequest(wire, streamed=True, reads_usage=True)
-
         plan = BalancedPlan(
             servers=[server.address], takes_turns=True, offsets=[item.arrival_s for item in rows]
         )
         before = server.preemptions()
         with interrupted_by_signals():
-            served = served_directly(rows, asyncio.run(run_balanced(plan, build, time.monotonic)))
+            served = served_directly(rows, send(plan, bodies))
         server.child.check_alive()
         require_lengths(rows, served)
         served[0].preemptions = server.preemptions() - before
         return served
-
-    def _start(self, lengths: Path) -> AbstractContextManager[list[Server]]:
-        variants = [mode.variant for mode in MODES.values()]
-        return running_servers(self._place, variants, lengths, self._folder)
 
     def _bodies(
         self, row: Row, trace: Sequence[TraceRow], rows: Sequence[TraceRow], seed: int

@@ -12,7 +12,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,10 +37,12 @@ from alise_bench.compare.vllm_servers import (
     MODEL,
     OPTIONS,
     STEP_SECONDS,
+    UNCACHED,
     Server,
+    Variant,
     gateway_config,
-    running_engines,
     running_gateway,
+    running_servers,
 )
 from alise_bench.load.request import Address, LoadRequest, post
 from alise_bench.load.result import RequestResult
@@ -73,16 +75,21 @@ class VllmEngine:
 
     Args:
         place: Where vLLM and the model are.
-        count: Servers.
+        variants: Of the servers, one for each.
         tier1: Whether the gateway's predictor asks its encoder.
         burst: The row that measures the capacity.
     """
 
     def __init__(
-        self, place: VllmPlace, count: int, *, tier1: bool, burst: Row = ROWS["fcfs"]
+        self,
+        place: VllmPlace,
+        variants: Sequence[Variant],
+        *,
+        tier1: bool,
+        burst: Row = ROWS["fcfs"],
     ) -> None:
         self._place = place
-        self._count = count
+        self._variants = variants
         self._tier1 = tier1
         self._burst = burst
         self._folder = Path(tempfile.mkdtemp(prefix="alise-compare-"))
@@ -102,10 +109,10 @@ class VllmEngine:
         return {
             "engine": "vllm",
             "model": "tiny, random weights (tools/vllm_model.py)",
-            "pods": self._count,
+            "pods": len(self._variants),
             "max_num_seqs": MAX_NUM_SEQS,
             "step_seconds": STEP_SECONDS,
-            "vllm_options": list(OPTIONS),
+            "vllm_options": [*OPTIONS, *UNCACHED.flags],
             "context_tokens": CONTEXT_TOKENS,
             "length_share": LENGTH_SHARE,
             "most_output_tokens": MOST_OUTPUT_TOKENS,
@@ -138,7 +145,7 @@ class VllmEngine:
                 served = self._through_gateway(row, rows)
             else:
                 plan = self._plan(row, rows, [server.address for server in self._servers])
-                served = served_directly(rows, _send(plan, rows))
+                served = served_directly(rows, send(plan, _bodies(rows)))
         for server in self._servers:
             server.child.check_alive()
         require_lengths(rows, served)
@@ -160,11 +167,10 @@ class VllmEngine:
         path = self._folder / "lengths.jsonl"
         ids = write_table(path, self._place, self._lengths)
         with interrupted_by_signals():
-            self._servers = self._started.enter_context(self._start(path))
+            self._servers = self._started.enter_context(
+                running_servers(self._place, self._variants, path, self._folder)
+            )
         self._check_tokens(asked, ids)
-
-    def _start(self, lengths: Path) -> AbstractContextManager[list[Server]]:
-        return running_engines(self._place, self._count, lengths, self._folder)
 
     def _check_tokens(self, asked: Sequence[str], ids: Sequence[list[int]]) -> None:
         """The table is of use only where the engine computes the same ids."""
@@ -183,7 +189,7 @@ class VllmEngine:
         name = f"gateway-{self._gateways}-{row.name}"
         with running_gateway(config, name, self._folder) as gateway:
             plan = self._plan(row, rows, [Address("127.0.0.1", port)])
-            run = _send(plan, rows)
+            run = send(plan, _bodies(rows))
             gateway.check_alive()
             return served_by_gateway(rows, run, _read_log(gateway, len(rows)))
 
@@ -222,7 +228,7 @@ def make(wish: EngineWish) -> VllmEngine:
     Raises:
         ConfigError: Nobody says where vLLM is.
     """
-    return VllmEngine(place_of(wish), wish.pods, tier1=wish.tier1)
+    return VllmEngine(place_of(wish), [UNCACHED] * wish.pods, tier1=wish.tier1)
 
 
 def place_of(wish: EngineWish) -> VllmPlace:
@@ -319,8 +325,17 @@ def require_lengths(rows: Sequence[TraceRow], served: Sequence[ServedRequest]) -
         )
 
 
-def _send(plan: BalancedPlan, rows: Sequence[TraceRow]) -> BalancedRun:
-    bodies = [chat_body(item, MODEL) for item in rows]
+def _bodies(rows: Sequence[TraceRow]) -> list[bytes]:
+    return [chat_body(item, MODEL) for item in rows]
+
+
+def send(plan: BalancedPlan, bodies: Sequence[bytes]) -> BalancedRun:
+    """Send requests in their order, and wait for the answers.
+
+    Args:
+        plan: Servers and times.
+        bodies: One for each time.
+    """
 
     def build(number: int, address: Address) -> LoadRequest:
         headers = {"x-request-id": request_id(number)}

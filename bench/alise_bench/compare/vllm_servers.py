@@ -35,14 +35,12 @@ CPUs to gateway and load meanwhile. At full speed engines take all there is, and
 takes slows them down: rows then differ by the CPU they need, and not by how they schedule."""
 RUN_AHEAD = 1
 """Requests that the gateway gives it beyond those: an engine never waits for the next one then."""
-NO_PREFIX_CACHE = "--no-enable-prefix-caching"
 OPTIONS = (
     *BASIC_OPTIONS,
-    NO_PREFIX_CACHE,
     f"--max-model-len={CONTEXT_TOKENS}",
     f"--max-num-seqs={MAX_NUM_SEQS}",
 )
-"""Without a prefix cache no row finds what an earlier one has left."""
+"""Of every server."""
 
 _VLLM_SECONDS = 300.0
 _GATEWAY_SECONDS = 30.0
@@ -92,43 +90,36 @@ class Variant:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
+UNCACHED = Variant(("--no-enable-prefix-caching",))
+"""Without a prefix cache no row finds what an earlier one has left."""
+
+
 @contextmanager
 def running_servers(
     place: VllmPlace, variants: Sequence[Variant], lengths: Path, folder: Path
-) -> Iterator[list[Server]]:
-    """Start one vLLM server for each variant, with a prefix cache; see ``running_engines``."""
-    options = tuple(option for option in OPTIONS if option != NO_PREFIX_CACHE)
-    serving = Serving(place, MODEL, lengths, plugin_path(folder), options, STEP_SECONDS)
-    with ExitStack() as stack:
-        servers = []
-        for number, variant in enumerate(variants):
-            own = replace(
-                serving, options=(*options, *variant.flags), settings=dict(variant.settings)
-            )
-            servers.append(_started(own, number, folder, stack))
-        for server in servers:
-            _await(server.child, server.address, "/health", _VLLM_SECONDS)
-        yield servers
-
-
-@contextmanager
-def running_engines(
-    place: VllmPlace, count: int, lengths: Path, folder: Path
 ) -> Iterator[list[Server]]:
     """Start vLLM servers, wait until all of them answer, end them.
 
     Args:
         place: Where vLLM and the model are.
-        count: How many, each on a CPU of its own while there are that many.
+        variants: One for each server; each is on a CPU of its own while there are that many.
         lengths: The file to replay from.
         folder: For logs and the plugin's path.
 
     Raises:
         ChildFailed: One ended or did not become ready.
     """
-    serving = Serving(place, MODEL, lengths, plugin_path(folder), OPTIONS, STEP_SECONDS)
+    common = Serving(place, MODEL, lengths, plugin_path(folder), OPTIONS, STEP_SECONDS)
     with ExitStack() as stack:
-        servers = [_started(serving, number, folder, stack) for number in range(count)]
+        servers = []
+        for number, variant in enumerate(variants):
+            own = replace(
+                common, options=(*OPTIONS, *variant.flags), settings=dict(variant.settings)
+            )
+            address = Address("127.0.0.1", free_port())
+            command = vllm_command(own, address.port, number)
+            child = stack.enter_context(running(f"vllm-{number}", command, folder))
+            servers.append(Server(child, address))
         for server in servers:
             _await(server.child, server.address, "/health", _VLLM_SECONDS)
         yield servers
@@ -171,13 +162,6 @@ def gateway_config(
         "scheduling": _scheduling(policy),
         "predictor": {"tier1": "auto" if tier1 else "off"},
     }
-
-
-def _started(serving: Serving, number: int, folder: Path, stack: ExitStack) -> Server:
-    address = Address("127.0.0.1", free_port())
-    command = vllm_command(serving, address.port, number)
-    child = stack.enter_context(running(f"vllm-{number}", command, folder))
-    return Server(child, address)
 
 
 def _scheduling(policy: SchedulingPolicy) -> dict[str, Any]:

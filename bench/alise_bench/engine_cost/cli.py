@@ -5,12 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
 import msgspec
 from rich.console import Console
 
+from alise_bench.compare.tables import Table
 from alise_bench.engine_cost.measure import Kind, Row, measure
 from alise_bench.engine_cost.scene import Shape
 from alise_bench.overhead.conditions import read_conditions
@@ -45,15 +45,6 @@ class Results(msgspec.Struct, frozen=True):
 
     conditions: Conditions
     rows: list[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A table for the terminal."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
 
 
 def main(arguments: list[str]) -> int:
@@ -122,7 +113,7 @@ def _measure(options: argparse.Namespace) -> Results:
     return Results(conditions, rows)
 
 
-def table(results: Results) -> View:
+def table(results: Results) -> Table:
     """Medians over repeats, one line a shape, with what sorting anew would have cost."""
     rows = []
     for place in dict.fromkeys(_place(row) for row in results.rows):
@@ -145,7 +136,7 @@ def table(results: Results) -> View:
         "sorting anew",
     ]
     goal = f"goal: a step's mean <= {LIMIT_US:g} us with {LIMIT_WAITING:,} waiting"
-    return View(f"CPU time, microseconds; {goal}", columns, rows)
+    return Table(f"CPU time, microseconds; {goal}", columns, rows)
 
 
 def _place(row: Row) -> tuple[str, int, int, bool]:

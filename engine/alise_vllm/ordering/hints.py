@@ -18,6 +18,7 @@ P50, P90 = "alise_p50", "alise_p90"
 CLASS = "alise_class"
 CALL_SECONDS = "alise_call_seconds"
 MOST_TOKENS = 10_000_000
+"""No context is as long; a prediction beyond it is a mistake."""
 MOST_RANK = 1_000
 MOST_CALL_SECONDS = 86_400.0
 

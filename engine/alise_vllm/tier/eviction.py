@@ -86,7 +86,17 @@ class Policy(Protocol):
         ...
 
 
-class Lru:
+class CountsLooker:
+    """What a policy has that looks at a chunk's count of references when it evicts."""
+
+    def mark_evictable(self, key: Key) -> None:
+        """Nothing to note."""
+
+    def mark_non_evictable(self, key: Key) -> None:
+        """Nothing to note."""
+
+
+class Lru(CountsLooker):
     """The least recently used goes first.
 
     Of one request the tail goes before the head: without its head a prompt's tail is of no use.
@@ -147,14 +157,8 @@ class Lru:
         """Forget everything."""
         self._chunks.clear()
 
-    def mark_evictable(self, key: Key) -> None:
-        """Nothing to note: the count of references is looked at."""
 
-    def mark_non_evictable(self, key: Key) -> None:
-        """Nothing to note: the count of references is looked at."""
-
-
-class Arc:
+class Arc(CountsLooker):
     """Adaptive replacement: chunks seen once and chunks seen again, in proportion to what pays.
 
     Source: Megiddo and Modha, "ARC: A self-tuning, low overhead replacement cache", FAST 2003. Of
@@ -248,12 +252,6 @@ class Arc:
         for chunks in (self._once, self._again, self._gone_once, self._gone_again):
             chunks.clear()
         self._share = 0.0
-
-    def mark_evictable(self, key: Key) -> None:
-        """Nothing to note: the count of references is looked at."""
-
-    def mark_non_evictable(self, key: Key) -> None:
-        """Nothing to note: the count of references is looked at."""
 
     def _use(self, key: Key, *, again: bool) -> None:
         if key in self._again:

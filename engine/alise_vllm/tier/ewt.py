@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from alise_vllm.tier.eviction import Evicted, Held, Key, Lru, Visitor
+from alise_vllm.tier.eviction import CountsLooker, Evicted, Held, Key, Lru, Visitor
 
 WaitOf = Callable[[str], float | None]
 """How long a request will wait until it runs, by its id; None is not known."""
@@ -47,7 +47,7 @@ class Waits:
         return None
 
 
-class Ewt:
+class Ewt(CountsLooker):
     """Longest expected wait first."""
 
     def __init__(self, cache_capacity: int = 0, waits: Waits | None = None) -> None:
@@ -124,12 +124,6 @@ class Ewt:
         self._unused.clear()
         for each in (self._used, self._users, self._keys_of, self._coming):
             each.clear()
-
-    def mark_evictable(self, key: Key) -> None:
-        """Nothing to note: the count of references is looked at."""
-
-    def mark_non_evictable(self, key: Key) -> None:
-        """Nothing to note: the count of references is looked at."""
 
     def _take(self, key: Key, user: str) -> None:
         chunk = self.get(key)

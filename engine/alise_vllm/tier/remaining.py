@@ -4,10 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-PREDICTED = "alise_p50"
-"""Where a request carries its prediction: ``vllm_xargs``, by whoever sends it to the engine."""
-MOST_TOKENS = 10_000_000
-"""No context is as long; a prediction beyond it is a mistake."""
+from alise_vllm.ordering.hints import MOST_TOKENS, P50
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Remaining:
             extra: What it carries; anything.
             generated: Output tokens that it has by the time of asking.
         """
-        told = extra.get(PREDICTED) if isinstance(extra, Mapping) else None
+        told = extra.get(P50) if isinstance(extra, Mapping) else None
         if told is None:
             return
         if isinstance(told, bool) or not isinstance(told, int | float) or not _plausible(told):
