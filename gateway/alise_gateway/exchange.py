@@ -316,7 +316,8 @@ class RequestExchange:
 
     def client_gone(self) -> None:
         """Nobody waits for the answer: free whatever works on it."""
-        if self._done:
+        attempt = self._attempt
+        if self._done or (attempt is not None and attempt.client_gone()):
             return
         self._let_go_of_work()
         self._finish(Outcome.CLIENT_CANCELLED, None)

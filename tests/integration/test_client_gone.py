@@ -8,10 +8,15 @@ import pytest
 
 from alise_bench.sim.faults import Fault, FaultKind
 from alise_core.outcome import Outcome
+from alise_gateway.proxy.body import chunk
 from fakes.engine import RunningEngine, fast_engine, replaying, running_engine
 from fakes.gateway import RunningGateway, eventually, running_gateway
 from fakes.raw_client import RawClient, chat, connected, post
+from fakes.scripted_backend import Received, scripted_backend
 
+EVENT = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+ERROR_EVENT = b'data: {"error":{"message":"engine died","type":"x","code":500}}\n\n'
+DONE = b"data: [DONE]\n\n"
 GONE = Outcome.CLIENT_CANCELLED
 LONG = {"max_tokens": 2000}
 
@@ -130,6 +135,44 @@ async def test_in_the_middle_of_a_stream(
     assert line["first_token_s"] is not None
     await engine.until_idle()
     assert engine.metric("vllm:generation_tokens_total") < 2000
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome"),
+    [(b"", Outcome.COMPLETED), (ERROR_EVENT, Outcome.FAILED_BACKEND_ERROR)],
+    ids=["answered", "failed"],
+)
+async def test_after_the_last_event_but_before_the_end_of_the_body(
+    leave: str, last: bytes, outcome: Outcome
+) -> None:
+    """SDKs stop reading at ``[DONE]``; vLLM sends the last chunk of the body a moment later."""
+    seen, ended = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received, writer: asyncio.StreamWriter) -> None:
+        del request
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        writer.write(head + b"transfer-encoding: chunked\r\n\r\n" + chunk(EVENT))
+        await seen.wait()
+        writer.write(chunk(last) + chunk(DONE))
+        await ended.wait()
+
+    async with (
+        scripted_backend(script) as backend,
+        running_gateway(backend.url) as gateway,
+        connected(gateway.port) as client,
+    ):
+        client.send(post(chat(stream=True)))
+        assert (await client.head())[0] == 200
+        assert await client.event() == EVENT
+        seen.set()
+        told = b""
+        while not told.endswith(DONE):
+            told += await client.event()
+        go(client, leave)
+        line = await gateway.ended(outcome, attempts=1, status=200, stream=True)
+        assert line["last_token_s"] is not None
+        assert gateway.app.queue.in_flight == 0
+        ended.set()
 
 
 async def test_with_others_behind_it_in_the_pipeline(

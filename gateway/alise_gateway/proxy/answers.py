@@ -127,6 +127,10 @@ class RelayedAnswer(Protocol):
         """The connection has ended; whether the answer is complete by that."""
         ...
 
+    def client_gone(self) -> bool:
+        """Nobody reads on; True where all was said before, and the answer ends by that."""
+        ...
+
     def break_off(self, *, shutting_down: bool = False) -> None:
         """Tell the client, in the way that is left, that the rest will not come.
 
@@ -218,6 +222,13 @@ class StreamAnswer:
         self._end()
         return True
 
+    def client_gone(self) -> bool:
+        """Clients leave at the last event, which engines send apart from the end of the body."""
+        if not (self._committed and self._stream.complete):
+            return False
+        self._conclude(reusable=False)
+        return True
+
     def break_off(self, *, shutting_down: bool = False) -> None:
         """End the stream with an error event."""
         why = (_SHUT_DOWN, _SHUT_DOWN_CODE) if shutting_down else (_LOST, _LOST_CODE)
@@ -264,7 +275,9 @@ class StreamAnswer:
             self._owner.on_truncated()
             return
         self._finish_sink(b"", last)
-        reusable = self.head.keep_alive
+        self._conclude(reusable=self.head.keep_alive)
+
+    def _conclude(self, *, reusable: bool) -> None:
         if self._stream.error is None:
             self._owner.on_answered(reusable=reusable)
         else:
@@ -345,6 +358,10 @@ class BodyAnswer:
             return False
         self._end()
         return True
+
+    def client_gone(self) -> bool:
+        """A body is over when it was sent; before that the client has no answer."""
+        return False
 
     def break_off(self, *, shutting_down: bool = False) -> None:
         """Nothing in a JSON body can say that it is broken; its framing must."""

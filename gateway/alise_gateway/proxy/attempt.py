@@ -152,8 +152,12 @@ class Attempt:
         if self._connection is None and not self._over:
             self._take_back = take_back
 
+    def client_gone(self) -> bool:
+        """Nobody reads on; True where the answer had been told, and its result is reported."""
+        return not self._over and self._answer is not None and self._answer.client_gone()
+
     def cancel(self) -> None:
-        """The client is gone: stop the backend at once; no result is reported."""
+        """Nobody wants the answer: stop the backend at once; no result is reported."""
         self._over = True
         self._drop_connection()
 
