@@ -1,0 +1,35 @@
+"""Names that the API server, the chart, the gateway and the operator have to agree on."""
+
+from enum import StrEnum
+
+GROUP = "alise.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+INFERENCE_POOL_GROUP = "inference.networking.k8s.io"
+INFERENCE_POOL_VERSION = "v1"
+
+CONTROLLER_NAME = f"{GROUP}/gateway"
+"""``status.parents[].controllerName`` of InferencePools that ALISE serves."""
+
+PAUSED_ANNOTATION = f"{GROUP}/paused"
+"""On a pool or a pod: ``"true"`` keeps the tuner away from it."""
+
+
+class Kind(StrEnum):
+    """Kinds that ALISE reads."""
+
+    MODEL_POOL = "ModelPool"
+    SCHEDULING_POLICY = "SchedulingPolicy"
+    KV_CACHE_POLICY = "KVCachePolicy"
+    TENANT = "Tenant"
+    INFERENCE_POOL = "InferencePool"
+
+
+PLURALS = {
+    Kind.MODEL_POOL: "modelpools",
+    Kind.SCHEDULING_POLICY: "schedulingpolicies",
+    Kind.KV_CACHE_POLICY: "kvcachepolicies",
+    Kind.TENANT: "tenants",
+    Kind.INFERENCE_POOL: "inferencepools",
+}

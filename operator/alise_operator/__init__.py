@@ -1,0 +1,1 @@
+"""The operator: reads custom resources, observes pools, decides, acts, and says so in status."""
