@@ -242,6 +242,7 @@ class ClusterClient:
                 async with asyncio.timeout(idle_seconds):
                     read = await anext(reads, None)
                 if read is None:
+                    lines.end()
                     return
                 events = lines.feed(read)
                 if events:
