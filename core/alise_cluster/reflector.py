@@ -224,7 +224,9 @@ class Reflector:
         }
         began, before = self._clock.now(), self._told
         try:
-            await self._client.watch(self._path, query, self._on_events, seconds + _GRACE_SECONDS)
+            await self._client.watch(
+                self._path, query, self._on_events, seconds + _GRACE_SECONDS, self._heard
+            )
         finally:
             lasted = self._clock.now() - began >= _SHORT_WATCH_SECONDS
             if lasted or self._told > before:
