@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from alise_core.clock import Clock
 from alise_gateway.control.view import (
     BackendStatus,
+    ClusterStatus,
+    EndpointStatus,
     ModelCard,
     PredictorStatus,
     QueueStatus,
     Readiness,
+    WatchStatus,
 )
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
@@ -24,7 +27,8 @@ from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.settings import GatewaySettings
 
-if TYPE_CHECKING:  # it is loaded only into gateways that predict
+if TYPE_CHECKING:  # they are loaded only where they are wanted
+    from alise_gateway.discovery.kubernetes.discovery import KubernetesDiscovery
     from alise_gateway.predicting import Predicting
 
 
@@ -42,6 +46,7 @@ class GatewayStatus:
         pools: Mapping[Backend, UpstreamPool],
         request_drain: Callable[[], None],
         predicting: "Predicting | None" = None,
+        discovery: "KubernetesDiscovery | None" = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -51,6 +56,7 @@ class GatewayStatus:
         self._pools = pools
         self._request_drain = request_drain
         self._predicting = predicting
+        self._discovery = discovery
         self._pipeline: Pipeline | None = None
         self._listener: Listener | None = None
 
@@ -64,9 +70,22 @@ class GatewayStatus:
         return self._pipeline is not None and self._pipeline.is_draining
 
     def readiness(self) -> Readiness:
-        """Ready with at least one usable backend, unless draining."""
+        """Ready with at least one usable backend, unless draining.
+
+        A gateway that follows a cluster is ready once it has read it, backends or not: that there
+        are none is then the truth, and a gateway that says so does it better than none at all.
+        """
         if self._draining:
             return Readiness(ready=False, reasons=("draining",))
+        discovery = self._discovery
+        if discovery is not None:
+            if discovery.is_settled:
+                return Readiness(ready=True)
+            if not self._settings.backends and not discovery.gave_up_waiting:
+                return Readiness(ready=False, reasons=("the cluster was not read yet",))
+        return self._backends_readiness()
+
+    def _backends_readiness(self) -> Readiness:
         backends = self._registry.backends
         if not backends:
             return Readiness(ready=False, reasons=("no backend is configured",))
@@ -104,12 +123,15 @@ class GatewayStatus:
 
     def queue(self) -> QueueStatus:
         """The queue."""
-        oldest = self._queue.oldest_enqueued
+        oldest, policies = self._queue.oldest_enqueued, self._queue.policies
         return QueueStatus(
             waiting=self._queue.waiting,
             waiting_by_class={str(k): n for k, n in self._queue.waiting_by_class().items()},
-            ordering=str(self._settings.scheduling.ordering),
-            max_waiting=self._settings.queue.max_waiting,
+            ordering=str(policies.default.ordering.name),
+            ordering_by_model={
+                model: str(policy.ordering.name) for model, policy in policies.by_model.items()
+            },
+            max_waiting=policies.default.max_waiting,
             in_flight=self._queue.in_flight,
             oldest_wait_seconds=None if oldest is None else self._clock.now() - oldest,
             draining=self._draining,
@@ -120,6 +142,28 @@ class GatewayStatus:
         if self._predicting is None:
             return PredictorStatus(enabled=False)
         return self._predicting.status()
+
+    def cluster(self) -> ClusterStatus:
+        """The cluster that is followed."""
+        discovery = self._discovery
+        if discovery is None:
+            return ClusterStatus(enabled=False)
+        return ClusterStatus(
+            enabled=True,
+            settled=discovery.is_settled,
+            missing=tuple(discovery.missing()),
+            share_index=discovery.share.index,
+            share_count=discovery.share.count,
+            watches=tuple(
+                WatchStatus(kind.value, it.connected, it.objects, it.last_contact_unix)
+                for kind, it in discovery.figures().watches.items()
+            ),
+            endpoints=tuple(
+                EndpointStatus(it.name, it.pool_name, "/".join(it.pod), it.is_ready)
+                for it in discovery.endpoints
+            ),
+            problems=tuple(map(str, discovery.problems)),
+        )
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
         """One exposition."""
@@ -133,7 +177,9 @@ class GatewayStatus:
         """For one scrape."""
         now = self._clock.now()
         backends = self._registry.backends
-        states = Counter(backend_state(b.probe, b.breaker.state(now)) for b in backends)
+        states = Counter(
+            backend_state(b.probe, b.breaker.state(now), is_ready=b.is_ready) for b in backends
+        )
         upstream = {}
         for backend, pool in self._pools.items():
             counts = pool.counts

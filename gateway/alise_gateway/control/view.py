@@ -78,11 +78,12 @@ class QueueStatus:
     Attributes:
         waiting: Requests in the queue.
         waiting_by_class: The same, by service class.
-        ordering: Which of them is next.
-        max_waiting: The limit of ``waiting``.
+        ordering: Which of them is next, of models without a policy of their own.
+        max_waiting: The limit of ``waiting`` for all of these together.
         in_flight: Requests dispatched and not finished, over all backends.
         oldest_wait_seconds: Wait of the request that has waited longest; ``None`` if none waits.
         draining: Nothing new is admitted.
+        ordering_by_model: Which is next, of each model with a policy of its own.
     """
 
     waiting: int
@@ -92,6 +93,7 @@ class QueueStatus:
     in_flight: int
     oldest_wait_seconds: float | None = None
     draining: bool = False
+    ordering_by_model: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,65 @@ class PredictorStatus:
     learned: tuple[LearnedFigures, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One address that a pod serves on.
+
+    Attributes:
+        name: Of the backend that it is.
+        pool: Kind, namespace and name of its pool, as ``ModelPool ns/chat``.
+        pod: Namespace and name.
+        ready: The cluster lets requests go there.
+    """
+
+    name: str
+    pool: str
+    pod: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """One kind of objects that is read from the cluster.
+
+    Attributes:
+        kind: Of objects.
+        connected: What is known is current.
+        objects: That are known.
+        last_contact_unix: When the API server was last heard, in Unix seconds; 0 for never.
+    """
+
+    kind: str
+    connected: bool
+    objects: int
+    last_contact_unix: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The Kubernetes cluster that the gateway follows, right now.
+
+    Attributes:
+        enabled: It follows one.
+        settled: It has been read once as a whole.
+        missing: What could not be read yet, and why.
+        share_index: Which of the gateways this one is, from 0.
+        share_count: How many there are.
+        watches: What is read.
+        endpoints: What its pools' pods serve on.
+        problems: What is wrong with its objects.
+    """
+
+    enabled: bool
+    settled: bool = False
+    missing: tuple[str, ...] = ()
+    share_index: int = 0
+    share_count: int = 1
+    watches: tuple[WatchStatus, ...] = ()
+    endpoints: tuple[EndpointStatus, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class ControlView(Protocol):
     """The gateway as its control endpoints see it; every call is quick and runs on the loop."""
 
@@ -144,6 +205,10 @@ class ControlView(Protocol):
 
     def predictor(self) -> PredictorStatus:
         """The length predictor."""
+        ...
+
+    def cluster(self) -> ClusterStatus:
+        """The cluster that is followed."""
         ...
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
