@@ -39,6 +39,8 @@ class Reason(StrEnum):
     REF_NOT_FOUND = "RefNotFound"
     REF_NOT_PERMITTED = "RefNotPermitted"
     """RBAC does not let us read it."""
+    NOT_CHECKED = "NotChecked"
+    """It has not been looked for yet, or cannot be told without reading what is secret."""
     ENDPOINTS_READY = "EndpointsReady"
     NO_ENDPOINTS = "NoEndpoints"
     NO_READY_ENDPOINTS = "NoReadyEndpoints"
