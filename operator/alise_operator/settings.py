@@ -40,9 +40,8 @@ class OperatorSettings(BaseSettings):
     identity: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """Who holds the Lease; the pod's name. The host's name without it."""
     lease_seconds: Annotated[float, Field(ge=3, le=600)] = 15
-    """A leader that has not renewed for this long is replaced: leader changes stay below 20 s."""
-    renew_seconds: Annotated[float, Field(ge=1, le=600)] = 2
-    """Between two renewals, and between two tries to become the leader."""
+    """A leader that has not renewed for this long is replaced. It steps down by itself after two
+    thirds of it, and renews every two fifteenths."""
 
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 9090
@@ -71,15 +70,6 @@ class OperatorSettings(BaseSettings):
     """How often the tuner looks at a pool."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    @model_validator(mode="after")
-    def _leaves_time_to_renew(self) -> "OperatorSettings":
-        if self.renew_seconds * 3 > self.lease_seconds:
-            raise ValueError(
-                f"renew_seconds ({self.renew_seconds:g}) must be at most a third of lease_seconds "
-                f"({self.lease_seconds:g}), so that a leader may fail to renew twice"
-            )
-        return self
 
     @model_validator(mode="after")
     def _one_idea_of_the_namespace(self) -> "OperatorSettings":

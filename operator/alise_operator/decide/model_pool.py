@@ -14,7 +14,13 @@ from alise_operator.decide.engine import EngineFacts
 from alise_operator.decide.pods import Selection
 from alise_operator.decide.pools import Endpoints, endpoints, selection_of
 from alise_operator.decide.raw import sequence_at, text_at
-from alise_operator.decide.references import NamedSecret, Problem, resolved, secret_problems
+from alise_operator.decide.references import (
+    NamedSecret,
+    Problem,
+    enumerate_some,
+    resolved,
+    secret_problems,
+)
 from alise_operator.decide.scope import Scope
 from alise_operator.decide.status import Json, Verdict
 
@@ -84,10 +90,10 @@ def _pool_problems(spec: ModelPoolSpec, scope: Scope) -> Iterator[Problem]:
     if pool is None:
         text = f"spec.inferencePoolRef: InferencePool {ref.name!r} does not exist; create it"
         yield Problem(Reason.REF_NOT_FOUND, text)
-    elif pool.selection is None:
+    elif pool.spec is None:
         text = (
-            f"spec.inferencePoolRef: InferencePool {ref.name!r} names no pods; give it "
-            "spec.selector.matchLabels and spec.targetPorts"
+            f"spec.inferencePoolRef: InferencePool {ref.name!r} says no pods that can be used: "
+            f"{enumerate_some(list(pool.problems))}"
         )
         yield Problem(Reason.REF_NOT_FOUND, text)
 

@@ -9,11 +9,13 @@ Source: Gateway API Inference Extension, ``api/v1/inferencepool_types.go``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from alise_core.crds.book import Stored
+from alise_core.crds.inference_pool import InferencePoolSpec
 from alise_core.crds.names import CONTROLLER_NAME
 from alise_operator.decide.conditions import timestamp
 from alise_operator.decide.pools import pool_that_refers_to, stands_alone
 from alise_operator.decide.raw import mapping_at, sequence_at, text_at
-from alise_operator.decide.scope import InferencePool, Scope
+from alise_operator.decide.scope import Scope
 from alise_operator.decide.status import Json
 
 MOST_PARENTS = 32
@@ -29,9 +31,9 @@ class Parent:
     name: str
 
 
-def is_served(pool: InferencePool, scope: Scope) -> bool:
+def is_served(pool: Stored[InferencePoolSpec], scope: Scope) -> bool:
     """Whether gateways send requests to the pool's endpoints."""
-    if pool.selection is None:
+    if pool.spec is None or pool.deleted:
         return False
     return stands_alone(scope, pool) or pool_that_refers_to(scope, pool.name) is not None
 

@@ -3,17 +3,16 @@
 Source: docs/design/0011-kubernetes.md, "Rules that both obey".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from alise_core.crds.book import Stored
 from alise_core.crds.governing import PoolRef
+from alise_core.crds.inference_pool import InferencePoolSpec
 from alise_core.crds.model_pool import EndpointCount, ModelPoolSpec
 from alise_core.crds.names import Kind
 from alise_operator.decide.pods import Pod, Selection, endpoint_names
-from alise_operator.decide.raw import mapping_at, sequence_at, text_at, whole_at
-from alise_operator.decide.scope import InferencePool, Scope
-
-_MOST_PORT = 65_535
+from alise_operator.decide.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +23,12 @@ class Endpoints:
     ready: tuple[str, ...]
 
 
-def parse_inference_pool(raw: Mapping[str, object]) -> InferencePool | None:
-    """An InferencePool out of the API server's JSON; ``None`` where it has no name."""
-    metadata, spec = mapping_at(raw, "metadata"), mapping_at(raw, "spec")
-    name, namespace = text_at(metadata, "name"), text_at(metadata, "namespace")
-    if not name or not namespace:
+def inference_pool_selection(pool: Stored[InferencePoolSpec]) -> Selection | None:
+    """The pods and ports of an InferencePool; ``None`` where its spec is of no use."""
+    if pool.spec is None:
         return None
-    labels = mapping_at(mapping_at(spec, "selector"), "matchLabels")
-    texts = {key: value for key, value in labels.items() if isinstance(value, str)}
-    numbers = [whole_at(port, "number") for port in sequence_at(spec, "targetPorts")]
-    ports = tuple(number for number in numbers if 0 < number <= _MOST_PORT)
-    return InferencePool(
-        namespace=namespace,
-        name=name,
-        selection=Selection(namespace, texts, ports) if texts and ports else None,
-        has_picker=bool(mapping_at(spec, "endpointPickerRef")),
-    )
+    ports = tuple(port.number for port in pool.spec.target_ports)
+    return Selection(pool.namespace, pool.spec.selector.match_labels, ports)
 
 
 def selection_of(scope: Scope, spec: ModelPoolSpec) -> Selection | None:
@@ -50,7 +39,7 @@ def selection_of(scope: Scope, spec: ModelPoolSpec) -> Selection | None:
     if spec.inference_pool_ref is None:
         return None
     pool = scope.inference_pools.get(spec.inference_pool_ref.name)
-    return None if pool is None else pool.selection
+    return None if pool is None else inference_pool_selection(pool)
 
 
 def pool_that_refers_to(scope: Scope, inference_pool: str) -> str | None:
@@ -67,9 +56,11 @@ def pool_that_refers_to(scope: Scope, inference_pool: str) -> str | None:
     )
 
 
-def stands_alone(scope: Scope, pool: InferencePool) -> bool:
+def stands_alone(scope: Scope, pool: Stored[InferencePoolSpec]) -> bool:
     """Whether gateways serve an InferencePool as a pool of its own."""
-    allowed = scope.serve_pickers or not pool.has_picker
+    if pool.spec is None or pool.deleted or not scope.serve_inference_pools:
+        return False
+    allowed = scope.serve_pickers or pool.spec.endpoint_picker_ref is None
     return allowed and pool_that_refers_to(scope, pool.name) is None
 
 

@@ -22,9 +22,3 @@ def text_at(raw: Mapping[str, object], key: str) -> str:
     """The text there, or an empty one."""
     value = raw.get(key)
     return value if isinstance(value, str) else ""
-
-
-def whole_at(raw: Mapping[str, object], key: str) -> int:
-    """The number there, or 0."""
-    value = raw.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

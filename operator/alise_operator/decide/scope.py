@@ -1,15 +1,16 @@
 """Everything in one namespace that statuses are decided from. A frozen view."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from alise_core.crds.book import Stored
+from alise_core.crds.inference_pool import InferencePoolSpec
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_core.crds.model_pool import ModelPoolSpec
 from alise_core.crds.names import Kind
 from alise_core.crds.scheduling_policy import SchedulingPolicySpec
 from alise_operator.decide.engine import EngineFacts
-from alise_operator.decide.pods import Pod, Selection
+from alise_operator.decide.pods import Pod
 from alise_operator.decide.references import SecretFacts
 
 
@@ -27,21 +28,6 @@ class WorkKey:
 
 
 @dataclass(frozen=True, slots=True)
-class InferencePool:
-    """An ``InferencePool`` as far as ALISE understands it.
-
-    Attributes:
-        selection: Its pods and ports; ``None`` where it has none that can be used.
-        has_picker: Something else is meant to choose its endpoints.
-    """
-
-    namespace: str
-    name: str
-    selection: Selection | None
-    has_picker: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Scope:
     """One namespace.
 
@@ -53,15 +39,17 @@ class Scope:
         pods: All of them.
         engines: By the endpoint's name; what has not been read is missing.
         secrets: By name; what has not been asked for is missing.
-        serve_pickers: Gateways serve InferencePools although they have an endpoint picker.
+        serve_inference_pools: Gateways serve InferencePools that no ModelPool refers to.
+        serve_pickers: Even those that have an endpoint picker.
     """
 
     namespace: str
     model_pools: Mapping[str, Stored[ModelPoolSpec]] = field(default_factory=dict)
-    inference_pools: Mapping[str, InferencePool] = field(default_factory=dict)
+    inference_pools: Mapping[str, Stored[InferencePoolSpec]] = field(default_factory=dict)
     scheduling: tuple[Stored[SchedulingPolicySpec], ...] = ()
     kv_cache: tuple[Stored[KVCachePolicySpec], ...] = ()
-    pods: tuple[Pod, ...] = ()
+    pods: Collection[Pod] = ()
     engines: Mapping[str, EngineFacts] = field(default_factory=dict)
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
+    serve_inference_pools: bool = True
     serve_pickers: bool = False
