@@ -7,7 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from alise_core.crds.governing import PoolRef
 from alise_core.crds.names import Kind
+from alise_operator.decide.scope import WorkKey
 from alise_operator.workers import WorkResult
 
 _PREFIX = "alise_operator_"
@@ -67,6 +69,15 @@ class OperatorMetrics:
         self.scrapes = Counter(
             f"{_PREFIX}scrapes", "Engines asked for their metrics.", ("result",), registry=registry
         )
+        self.tends = Counter(
+            f"{_PREFIX}tuner_looks", "Looks of the tuner at a pool.", ("result",), registry=registry
+        )
+        self.tend_duration = Histogram(
+            f"{_PREFIX}tuner_look_duration_seconds",
+            "One look of the tuner at a pool.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
         self.leader_changes = Counter(
             f"{_PREFIX}leader_changes",
             "Times this process became the leader, or stopped being it.",
@@ -81,10 +92,25 @@ class OperatorMetrics:
         """Where the gauges come from."""
         self._gauges.read = read
 
-    def reconciled(self, kind: Kind, result: WorkResult, seconds: float) -> None:
+    def reconciled(self, key: WorkKey, result: WorkResult, seconds: float) -> None:
         """One object was looked at."""
-        self.reconciles.labels(kind.value, result.value).inc()
-        self.reconcile_duration.labels(kind.value).observe(seconds)
+        self.reconciles.labels(key.kind.value, result.value).inc()
+        self.reconcile_duration.labels(key.kind.value).observe(seconds)
+
+    def scraped(self, endpoint: str, result: WorkResult, seconds: float) -> None:
+        """One engine's metrics were read."""
+        del endpoint, seconds
+        self.scrapes.labels(result.value).inc()
+
+    def tended(self, pool: PoolRef, result: WorkResult, seconds: float) -> None:
+        """The tuner looked at one pool."""
+        del pool
+        self.tends.labels(result.value).inc()
+        self.tend_duration.observe(seconds)
+
+    def led(self, *, leads: bool) -> None:
+        """This process became the leader, or is not any more."""
+        self.leader_changes.labels("acquired" if leads else "lost").inc()
 
     def _begin_at_zero(self) -> None:
         # A counter that is missing until its first event cannot be told from one that is broken.
@@ -95,6 +121,7 @@ class OperatorMetrics:
             self.status_writes.labels(kind.value)
         for result in WorkResult:
             self.scrapes.labels(result.value)
+            self.tends.labels(result.value)
         for kind_of_event in ("Normal", "Warning"):
             self.events.labels(kind_of_event)
         for change in ("acquired", "lost"):
@@ -145,5 +172,3 @@ def _gauge(
     for at, value in values:
         family.add_metric(at, value)
     return family
-
-

@@ -1,6 +1,6 @@
-"""Looks at one object: observe, decide, act. What is seen is the present, whatever the event was."""
+"""Looks at one object: observe, decide, act. What is seen is the present, whatever happened."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alise_core.clock import Clock
@@ -14,16 +14,19 @@ from alise_operator.decide.pods import endpoint_names
 from alise_operator.decide.policy import decide_policy
 from alise_operator.decide.pools import selection_of
 from alise_operator.decide.raw import mapping_at
-from alise_operator.decide.references import NamedSecret
+from alise_operator.decide.references import NamedSecret, SecretFacts
 from alise_operator.decide.scope import Scope, WorkKey
+from alise_operator.decide.status import Verdict
 from alise_operator.decide.tenant import decide_tenant
-from alise_operator.decide.tuning import reported
 from alise_operator.observe.catalogue import AnyStored, Catalogue
 from alise_operator.observe.engines import EngineReader, EngineTarget
-from alise_operator.observe.secrets import SecretLookup
+from alise_operator.observe.secret_lookup import SecretLookup
 from alise_operator.tending import Tending
 
 _SPREAD_RATIO = 0.2
+
+Decide = Callable[[Mapping[str, object], float], Verdict]
+"""From the status that stands, and the time in Unix seconds, to what it ought to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,74 +106,73 @@ class Reconciler:
         self._senses.engines.want(key, ())
         self._senses.tending.let_go(key)
 
-    async def _model_pool(self, key: WorkKey, pool: AnyStored) -> float:
-        named = model_pool.secrets_named(pool.spec)
-        scope = await self._scope(key.namespace, named)
+    async def _model_pool(self, key: WorkKey, found: AnyStored) -> float | None:
+        named = model_pool.secrets_named(found.spec)
+        secrets = await self._senses.secrets.facts(key.namespace, _names(named))
+        pool = self._senses.catalogue.find(key)
+        if pool is None:
+            return 0.0  # it went meanwhile
+        scope = self._scope(key.namespace, secrets)
         self._senses.engines.want(key, _engine_targets(pool, scope))
         self._senses.tending.follow(key, pool, scope)
-        await self._hands.statuses.write(
-            key,
-            self._senses.catalogue.raw(key),
-            lambda raw: decide_model_pool(
-                pool, mapping_at(raw, "status"), scope, self._senses.clock.unix()
-            ),
-        )
+        await self._write(key, lambda status, now: decide_model_pool(pool, status, scope, now))
         return self._again(named)
 
     async def _inference_pool(self, key: WorkKey, pool: AnyStored) -> float:
-        scope = self._senses.catalogue.scope(key.namespace)
+        scope = self._scope(key.namespace)
         self._senses.tending.follow(key, pool, scope)
         raw = self._senses.catalogue.raw(key)
         await self._hands.parents.keep(raw, served=is_served(pool, scope))
-        return self._again(())
+        return self._again()
 
     async def _policy(self, key: WorkKey, policy: AnyStored) -> float:
-        scope = self._senses.catalogue.scope(key.namespace)
-        rivals = scope.scheduling if key.kind is Kind.SCHEDULING_POLICY else scope.kv_cache
-        reports = self._senses.tending.reports(policy.uid)
-        await self._hands.statuses.write(
+        scope = self._scope(key.namespace)
+        if key.kind is Kind.SCHEDULING_POLICY:
+            await self._write(
+                key, lambda status, now: decide_policy(policy, status, scope, scope.scheduling, now)
+            )
+            return self._again()
+        tuning = self._senses.tending.reports(policy.uid)
+        await self._write(
             key,
-            self._senses.catalogue.raw(key),
-            lambda raw: reported(
-                decide_policy(
-                    policy,
-                    mapping_at(raw, "status"),
-                    scope,
-                    rivals,
-                    self._senses.clock.unix(),
-                ),
-                reports,
-            ),
+            lambda status, now: decide_policy(policy, status, scope, scope.kv_cache, now, tuning),
         )
-        return self._again(())
+        return self._again()
 
     async def _tenant(self, key: WorkKey, found: AnyStored) -> float:
         named = tenant.secrets_named(found.spec)
-        scope = await self._scope(key.namespace, named)
+        secrets = await self._senses.secrets.facts(key.namespace, _names(named))
+        current = self._senses.catalogue.find(key)
+        if current is None:
+            return 0.0  # it went meanwhile
+        await self._write(key, lambda status, now: decide_tenant(current, status, secrets, now))
+        return self._again(named)
+
+    def _scope(self, namespace: str, secrets: Mapping[str, SecretFacts] | None = None) -> Scope:
+        scope = self._senses.catalogue.scope(namespace)
+        return replace(scope, secrets=secrets or {}, engines=self._senses.engines.facts)
+
+    async def _write(self, key: WorkKey, decide: Decide) -> None:
+        clock = self._senses.clock
         await self._hands.statuses.write(
             key,
             self._senses.catalogue.raw(key),
-            lambda raw: decide_tenant(
-                found, mapping_at(raw, "status"), scope.secrets, self._senses.clock.unix()
-            ),
+            lambda raw: decide(mapping_at(raw, "status"), clock.unix()),
         )
-        return self._again(named)
 
-    async def _scope(self, namespace: str, named: Iterable[NamedSecret]) -> Scope:
-        """The namespace as it is once its Secrets have been asked for."""
-        secrets = await self._senses.secrets.facts(namespace, (each.ref.name for each in named))
-        scope = self._senses.catalogue.scope(namespace)
-        return replace(scope, secrets=secrets, engines=self._senses.engines.facts)
-
-    def _again(self, named: Iterable[NamedSecret]) -> float:
-        seconds = self._intervals.secret if tuple(named) else self._intervals.resync
+    def _again(self, named: Sequence[NamedSecret] = ()) -> float:
+        seconds = self._intervals.secret if named else self._intervals.resync
         return seconds * (1 + _SPREAD_RATIO * (self._chance() - 0.5))
+
+
+def _names(named: Iterable[NamedSecret]) -> list[str]:
+    return [each.ref.name for each in named]
 
 
 def _engine_targets(pool: AnyStored, scope: Scope) -> Iterable[EngineTarget]:
     spec = pool.spec
     selection = None if spec is None else selection_of(scope, spec)
-    if selection is None:
+    if spec is None or selection is None:
         return
     for pod in selection.pods(scope.pods):
         if pod.is_endpoint:

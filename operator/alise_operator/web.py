@@ -14,7 +14,6 @@ class ProbeServer:
 
     Args:
         registry: Behind ``/metrics``.
-        dead: Why the process should be started anew; empty while it should not.
         unready: Why it does not do its part yet; empty once it does.
 
     Attributes:
@@ -24,11 +23,10 @@ class ProbeServer:
     def __init__(
         self,
         registry: CollectorRegistry,
-        dead: Callable[[], str],
         unready: Callable[[], str],
     ) -> None:
         self._registry = registry
-        self._dead, self._unready = dead, unready
+        self._unready = unready
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
 
@@ -67,7 +65,7 @@ class ProbeServer:
 
     async def _healthz(self, request: web.Request) -> web.Response:
         del request
-        return _verdict(self._dead())
+        return _verdict("")  # whoever answers lives: a task that crashes ends the process
 
     async def _readyz(self, request: web.Request) -> web.Response:
         del request
@@ -75,9 +73,7 @@ class ProbeServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return web.Response(
-            body=encode(self._registry), headers={"content-type": content_type}
-        )
+        return web.Response(body=encode(self._registry), headers={"content-type": content_type})
 
 
 def _verdict(problem: str) -> web.Response:

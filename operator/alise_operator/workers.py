@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -33,11 +33,8 @@ class WorkResult(StrEnum):
     """A bug."""
 
 
-class Observer(Protocol):
-    """Told of every key that was worked on."""
-
-    def __call__(self, key: object, result: WorkResult, seconds: float) -> None:
-        """Called after the work."""
+Observe = Callable[[KeyT, WorkResult, float], None]
+"""Told of every key that was worked on, how that went, and the seconds it took."""
 
 
 async def wait_for(event: asyncio.Event, seconds: float | None) -> None:
@@ -81,7 +78,7 @@ class Workers(Generic[KeyT]):
         queue: WorkQueue[KeyT],
         work: Work[KeyT],
         pace: Pace,
-        observe: Observer | None = None,
+        observe: Observe[KeyT] | None = None,
     ) -> None:
         self.queue = queue
         self._name = name

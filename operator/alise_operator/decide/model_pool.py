@@ -135,7 +135,9 @@ def _engine_fields(found: Endpoints, engines: Mapping[str, EngineFacts]) -> dict
     }
 
 
-def _policy_news(standing: Mapping[str, object], now: Mapping[str, Json]) -> tuple[Announcement, ...]:
+def _policy_news(
+    standing: Mapping[str, object], now: Mapping[str, Json]
+) -> tuple[Announcement, ...]:
     return announce_in_force(
         Kind.SCHEDULING_POLICY.value,
         text_at(standing, "schedulingPolicy"),

@@ -18,6 +18,7 @@ from alise_operator.decide.raw import sequence_at
 from alise_operator.decide.references import Problem, enumerate_some, resolved
 from alise_operator.decide.scope import Scope
 from alise_operator.decide.status import Json, Verdict
+from alise_operator.decide.tuning import TuningReport, tuning_fields, tuning_findings
 
 PolicySpec = SchedulingPolicySpec | KVCachePolicySpec
 
@@ -46,6 +47,7 @@ def decide_policy(
     scope: Scope,
     rivals: Sequence[Stored[PolicySpec]],
     unix: float,
+    tuning: Sequence[TuningReport] | None = None,
 ) -> Verdict:
     """What the status of a policy ought to say.
 
@@ -55,11 +57,14 @@ def decide_policy(
         scope: Its namespace.
         rivals: The policies of its kind there, itself among them.
         unix: Now, in seconds since the epoch.
+        tuning: How the pools under a KVCachePolicy stand; ``None`` where nothing tunes, and what
+            the status says of it is left alone.
     """
     targets = _targets(policy.spec, scope, rivals)
     findings = (
         _accepted(policy, targets, scope, rivals),
         _resolved(policy.spec, targets),
+        *tuning_findings(tuning or ()),
     )
     before = sequence_at(standing, "conditions")
     status: dict[str, Json] = {
@@ -67,6 +72,8 @@ def decide_policy(
         "conditions": merge(findings, before, policy.generation, unix),
         "targets": [_target_status(target, policy.name) for target in targets],
     }
+    if tuning is not None:
+        status |= tuning_fields(tuning)
     return Verdict(status, announce(findings, before))
 
 

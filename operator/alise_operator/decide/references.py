@@ -107,9 +107,7 @@ def _secret_problem(field: str, ref: SecretRef, facts: SecretFacts) -> Problem |
             assert_never(facts.presence)
 
 
-def _entry_problem(
-    field: str, ref: SecretRef, entries: frozenset[str] | None
-) -> Problem | None:
+def _entry_problem(field: str, ref: SecretRef, entries: frozenset[str] | None) -> Problem | None:
     if ref.key is None or (entries is not None and ref.key in entries):
         return None
     if entries is None:

@@ -6,7 +6,7 @@ than necessary cost a look each; a key too few would leave a status stale until 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from alise_cluster.cache import Change, ChangeKind
 from alise_cluster.resources import RawObject
@@ -44,13 +44,14 @@ class _Namespace:
 
     def of(self, kind: Kind) -> dict[str, AnyStored]:
         """The objects of one kind, by name."""
-        return {
+        every: dict[Kind, Any] = {
             Kind.MODEL_POOL: self.model_pools,
             Kind.INFERENCE_POOL: self.inference_pools,
             Kind.SCHEDULING_POLICY: self.scheduling,
             Kind.KV_CACHE_POLICY: self.kv_cache,
             Kind.TENANT: self.tenants,
-        }[kind]
+        }
+        return cast("dict[str, AnyStored]", every[kind])
 
 
 class Catalogue:
@@ -113,7 +114,7 @@ class Catalogue:
             serve_pickers=self._serving.pickers,
         )
 
-    def keys(self) -> Iterator[WorkKey]:
+    def all_keys(self) -> Iterator[WorkKey]:
         """Every object that has a status to keep."""
         return iter(tuple(self._raw))
 

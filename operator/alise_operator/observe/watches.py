@@ -37,7 +37,7 @@ class Watches:
         pacing: How to wait.
     """
 
-    def __init__(  # noqa: PLR0913  whence, whither, and how
+    def __init__(
         self,
         client: ClusterClient,
         namespace: str | None,

@@ -63,7 +63,7 @@ def test_a_page_of_something_else_says_nothing() -> None:
 
 
 def test_names_are_whole_and_at_the_beginning_of_a_line() -> None:
-    page = "x vllm:a 1\nvllm:a_total 2\nvllm:a 3\n# HELP vllm:a 4\nvllm:a{b=\"c\"} 5 1700000000\n"
+    page = 'x vllm:a 1\nvllm:a_total 2\nvllm:a 3\n# HELP vllm:a 4\nvllm:a{b="c"} 5 1700000000\n'
 
     assert [(dict(s.labels), s.value) for s in samples(page, "vllm:a")] == [
         ({}, 3.0),
