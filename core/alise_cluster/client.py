@@ -14,9 +14,10 @@ import httpx
 import msgspec
 import structlog
 
-from alise_cluster.config import ClusterConfig, load_config
+from alise_cluster.config import ClusterConfig
 from alise_cluster.errors import Unreachable, api_error
 from alise_cluster.lines import JsonLines
+from alise_cluster.loading import load_config
 from alise_cluster.resources import RawObject, Resource
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.errors import WireError
@@ -243,6 +244,7 @@ class ClusterClient:
                 async with asyncio.timeout(idle_seconds):
                     read = await anext(reads, None)
                 if read is None:
+                    lines.end()
                     return
                 events = lines.feed(read)
                 if events:

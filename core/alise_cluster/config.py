@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from alise_cluster.settings import SERVICE_ACCOUNT_DIR, InClusterSettings
-from alise_core.clock import Clock, MonotonicClock
+from alise_core.clock import Clock
 from alise_core.errors import ConfigError
 
 _REREAD_SECONDS = 60.0
@@ -110,28 +110,6 @@ class ClusterConfig:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     server_name: str | None = None
     proxy: str | None = None
-
-
-def load_config(
-    kubeconfig: Path | None, context: str | None, clock: Clock | None = None
-) -> ClusterConfig:
-    """The configuration of a kubeconfig file, or that of the pod we run in.
-
-    Args:
-        kubeconfig: File; ``None`` for the pod's own service account.
-        context: Of the file; its current one without.
-        clock: Decides when tokens are read again.
-
-    Raises:
-        ConfigError: Neither leads anywhere; says what is missing.
-    """
-    if kubeconfig is None:
-        if context is not None:
-            raise ConfigError(f"context {context!r} needs a kubeconfig; name the file")
-        return in_cluster(clock or MonotonicClock())
-    from alise_cluster.kubeconfig import from_kubeconfig  # noqa: PLC0415  loads the client
-
-    return from_kubeconfig(kubeconfig, context)
 
 
 def in_cluster(clock: Clock, directory: Path = SERVICE_ACCOUNT_DIR) -> ClusterConfig:

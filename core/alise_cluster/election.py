@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from alise_cluster.client import ClusterClient
-from alise_cluster.errors import CONFLICT, NOT_FOUND, ApiError, ClusterError
+from alise_cluster.errors import CONFLICT, NOT_FOUND, ApiError
 from alise_cluster.leases import (
     LeaseDurations,
     LeaseMemory,
@@ -169,16 +169,15 @@ class LeaderElection:
     async def _release(self) -> None:
         if not self._leads:
             return
-        held = self._memory.record is not None and self.holder == self.identity
         self._lead(False)
-        if not held:
-            return
-        claim = self._claim("")
-        released = LeaseRecord("", 1.0, renewed=claim.renewed)
-        with contextlib.suppress(ClusterError, TimeoutError):
+        now = micro_time(self._clock.unix())
+        with contextlib.suppress(AliseError, TimeoutError):
             # Best effort: without it the others wait for the lease to run out.
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._write(Step.RENEW, released)
+                # Read anew: a renewal may have been under way when we were told to stop.
+                self._memory.see(await self._read(), self._clock.now())
+                if self.holder == self.identity:
+                    await self._write(Step.RENEW, LeaseRecord("", 1.0, renewed=now))
 
 
 def _nobody_cares(leads: bool) -> None:

@@ -65,7 +65,9 @@ def from_kubeconfig(file: Path, context: str | None) -> ClusterConfig:
 
 
 def _headers(settings: _Configuration) -> Mapping[str, str]:
-    token = settings.get_api_key_with_prefix("authorization")
+    # The client has named the entry in two ways.
+    token = settings.get_api_key_with_prefix("BearerToken")
+    token = token or settings.get_api_key_with_prefix("authorization")
     if not token and settings.username:
         token = settings.get_basic_auth_token()
     return {"authorization": token} if token else {}

@@ -35,3 +35,12 @@ class JsonLines:
             return [self._decoder.decode(line) for line in lines if line.strip()]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise WireError(f"not a JSON object: {error}") from error
+
+    def end(self) -> None:
+        """Note that nothing more comes.
+
+        Raises:
+            WireError: In the middle of a line.
+        """
+        if self._rest.strip():
+            raise WireError("it ended in the middle of a line")

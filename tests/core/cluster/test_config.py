@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alise_cluster.config import in_cluster, load_config
+from alise_cluster.config import in_cluster
+from alise_cluster.loading import load_config
 from alise_core.errors import ConfigError
 from fakes.api_server import FakeApiServer
 from fakes.clock import FakeClock
