@@ -18,7 +18,10 @@ def lookup(client: ClusterClient, clock: FakeClock) -> SecretLookup:
 
 
 def a_secret(name: str, *entries: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {"f:data": {".": {}} | {f"f:{entry}": {} for entry in entries}, "f:type": {}}
+    fields: dict[str, Any] = {
+        "f:data": {".": {}} | {f"f:{entry}": {} for entry in entries},
+        "f:type": {},
+    }
     written = [{"manager": "kubectl", "fieldsV1": fields}] if entries else []
     return {
         "metadata": {"name": name, "managedFields": written},
