@@ -16,7 +16,6 @@ from alise_cluster.pacing import Pacing
 from alise_cluster.resources import LEASES, metadata, resource_of
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.crds.governing import PoolRef
-from alise_operator.act.parents import ParentKeeper
 from alise_operator.act.status import StatusWriter
 from alise_operator.decide.announcements import Announcement, EventType
 from alise_operator.decide.parents import Parent
@@ -27,7 +26,7 @@ from alise_operator.observe.catalogue import Catalogue, Serving
 from alise_operator.observe.engines import EngineReader
 from alise_operator.observe.secret_lookup import SecretLookup
 from alise_operator.observe.watches import Watches
-from alise_operator.reconcile import Hands, Intervals, Reconciler, Senses
+from alise_operator.reconcile import Intervals, Reconciler, Senses
 from alise_operator.settings import OperatorSettings
 from alise_operator.tending import Tending, Tuner
 from alise_operator.web import ProbeServer
@@ -138,16 +137,13 @@ class Operator:
     def _make_reconciler(self) -> Reconciler:
         settings, clock = self._settings, self._world.clock
         lookup = SecretLookup(self._client, settings.secret_interval_seconds, clock)
-        parent = parent_of(settings, self._client)
-        hands = Hands(
-            StatusWriter(
-                self._client, self._recorder, self._metrics, clock, settings.resync_seconds
-            ),
-            ParentKeeper(self._client, parent, clock),
+        writer = StatusWriter(
+            self._client, self._recorder, self._metrics, clock, settings.resync_seconds
         )
         senses = Senses(self._catalogue, self._engines, lookup, self._tending, clock)
         intervals = Intervals(settings.resync_seconds, settings.secret_interval_seconds)
-        return Reconciler(senses, hands, intervals, self._world.pacing.chance)
+        parent = parent_of(settings, self._client)
+        return Reconciler(senses, writer, parent, intervals, self._world.pacing.chance)
 
     def _make_workers(self) -> tuple[Workers[WorkKey], Workers[str], Workers[PoolRef]]:
         chance, clock = self._world.pacing.chance, self._world.clock
