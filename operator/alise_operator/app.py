@@ -1,6 +1,7 @@
 """The operator's objects and their wiring: settings in, a running operator out."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from alise_operator.work_queue import Backoff, WorkQueue
 from alise_operator.workers import Pace, Workers
 
 _COMPONENT = "alise-operator"
+_FLUSH_SECONDS = 3.0
+"""For Events at the end: a pod that is told to stop has half a minute for everything."""
 _ENGINE_BACKOFF = Backoff(first_seconds=2.0, most_seconds=300.0)
 _TUNER_BACKOFF = Backoff(first_seconds=5.0, most_seconds=60.0)
 
@@ -128,7 +131,9 @@ class Operator:
             stopping.cancel()
             for task in tasks:
                 await _end(task)
-            await self._recorder.flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self._recorder.flush()
             await self._engines.close()
             await self.probes.close()
             await self._client.close()
