@@ -291,7 +291,8 @@ class Gateway:
         for backend in self.pools.keys() - set(self.registry.backends):
             if backend.in_flight == 0:
                 self.pools.pop(backend).close()
-                self.metrics.forget_backend(backend.name)
+                if not self.registry.has(backend.name):  # else another one has its name by now
+                    self.metrics.forget_backend(backend.name)
                 self._parts.forget(backend)
                 self._placement.forget(backend)
 
@@ -314,6 +315,7 @@ class Gateway:
         obeying = Obeying(
             set_tenants=self._authenticator.set_tenants,
             set_policies=self.set_policies,
+            set_share=lambda share: self.set_share(share.index, share.count),
             on_applied=self.metrics.cluster.applied,
         )
         return KubernetesDiscovery(client, settings, self.registry, self.clock, obeying)
