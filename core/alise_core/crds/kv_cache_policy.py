@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from alise_core.crds.base import Ratio, Seconds, Spec, TargetRef
 from alise_core.crds.conditions import Condition
+from alise_core.crds.rules import rule
 from alise_core.crds.scheduling_policy import PolicyTargetStatus
 
 
@@ -91,11 +92,10 @@ class PressureSpec(Spec):
     window_seconds: Seconds = Field(default=30)
     horizon_seconds: Seconds = Field(default=60)
 
-    @model_validator(mode="after")
-    def _marks_ascend(self) -> "PressureSpec":
-        if self.low >= self.high:
-            raise ValueError("low must be below high")
-        return self
+    @rule("self.low < self.high", field="low", message="must be below high", compared_with="high")
+    def marks_ascend(self) -> bool:
+        """Between them nothing changes, so that settings do not swing."""
+        return self.low < self.high
 
 
 class PaceSpec(Spec):

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from alise_core.crds.base import ObjectName, SecretRef, Spec
 from alise_core.crds.conditions import Condition
+from alise_core.crds.rules import rule
 
 ModelId = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -113,11 +114,13 @@ class ModelPoolSpec(Spec):
         description="Requests that one endpoint is given at a time, by all gateways together.",
     )
 
-    @model_validator(mode="after")
-    def _one_source_of_pods(self) -> "ModelPoolSpec":
-        if (self.selector is None) == (self.inference_pool_ref is None):
-            raise ValueError("exactly one of selector and inferencePoolRef must be set")
-        return self
+    @rule(
+        "has(self.selector) != has(self.inferencePoolRef)",
+        message="exactly one of selector and inferencePoolRef must be set",
+    )
+    def has_one_source_of_pods(self) -> bool:
+        """Pods are selected here or by an InferencePool."""
+        return (self.selector is None) != (self.inference_pool_ref is None)
 
 
 class EndpointCount(Spec):

@@ -3,10 +3,11 @@
 Every field means what the gateway's setting of the same name means (docs/gateway.md).
 """
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from alise_core.crds.base import Seconds, Spec, TargetRef
 from alise_core.crds.conditions import Condition
+from alise_core.crds.rules import rule
 from alise_core.policy import OrderingName, SchedulingPolicy
 from alise_core.service_class import ServiceClass
 
@@ -42,11 +43,15 @@ class AdmissionSpec(Spec):
     run_ahead: int = Field(default=_USUAL.admission.run_ahead, ge=0, le=1_000)
     stale_seconds: Seconds = Field(default=_USUAL.admission.stale_seconds)
 
-    @model_validator(mode="after")
-    def _quantiles_ascend(self) -> "AdmissionSpec":
-        if self.high_quantile < self.quantile:
-            raise ValueError("highQuantile must not be below quantile")
-        return self
+    @rule(
+        "self.highQuantile >= self.quantile",
+        field="highQuantile",
+        message="must not be below quantile",
+        compared_with="quantile",
+    )
+    def quantiles_ascend(self) -> bool:
+        """An endpoint that preempts is given less, not more."""
+        return self.high_quantile >= self.quantile
 
 
 class QueueSpec(Spec):
@@ -80,12 +85,14 @@ class SchedulingPolicySpec(Spec):
     queue: QueueSpec = Field(default=QueueSpec())
     classes: tuple[ClassSpec, ...] = Field(default=(), max_length=5)
 
-    @model_validator(mode="after")
-    def _classes_are_distinct(self) -> "SchedulingPolicySpec":
-        names = [item.name for item in self.classes]
-        if len(set(names)) < len(names):
-            raise ValueError("classes must name each class once")
-        return self
+    @rule(
+        "self.classes.all(a, self.classes.exists_one(b, b.name == a.name))",
+        field="classes",
+        message="must name each class once",
+    )
+    def classes_are_distinct(self) -> bool:
+        """Two limits of one class would contradict each other."""
+        return len({item.name for item in self.classes}) == len(self.classes)
 
 
 class PolicyTargetStatus(Spec):

@@ -1,11 +1,14 @@
 """``Tenant``: who may call, with which keys, and what for. The object's name is the tenant's id."""
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from alise_core.crds.base import SecretRef, Spec
 from alise_core.crds.conditions import Condition
 from alise_core.crds.model_pool import ModelId
+from alise_core.crds.rules import rule
 from alise_core.service_class import ServiceClass
+
+_CEL_RANKS = "{" + ", ".join(f"'{item}': {item.rank}" for item in ServiceClass) + "}"
 
 
 class TenantLimitsSpec(Spec):
@@ -36,11 +39,15 @@ class TenantSpec(Spec):
     )
     limits: TenantLimitsSpec = Field(default=TenantLimitsSpec())
 
-    @model_validator(mode="after")
-    def _default_is_allowed(self) -> "TenantSpec":
-        if self.default_class.rank < self.highest_class.rank:
-            raise ValueError("defaultClass must not be better than highestClass")
-        return self
+    @rule(
+        f"{_CEL_RANKS}[self.defaultClass] >= {_CEL_RANKS}[self.highestClass]",
+        field="defaultClass",
+        message="must not be served before highestClass",
+        compared_with="highestClass",
+    )
+    def default_is_allowed(self) -> bool:
+        """What a tenant gets without asking is something that it may have."""
+        return self.default_class.rank >= self.highest_class.rank
 
 
 class TenantStatus(Spec):
