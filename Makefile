@@ -88,6 +88,8 @@ lock: ## Compile requirements/*.txt anew from pyproject.toml
 		-c requirements/dev.txt $(LOCKED) -o requirements/gateway.txt
 	.venv-lock/bin/uv pip compile pyproject.toml --extra operator \
 		-c requirements/dev.txt $(LOCKED) -o requirements/operator.txt
+	echo 'hatchling>=1.27' | .venv-lock/bin/uv pip compile - -c requirements/dev.txt $(LOCKED) \
+		-o requirements/build.txt
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
