@@ -8,7 +8,7 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+    && apt-get install --yes --no-install-recommends ca-certificates binutils python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
 WORKDIR /src
@@ -27,8 +27,16 @@ COPY engine engine
 COPY bench bench
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
     && /opt/tools/bin/pip --python /opt/alise/bin/python3 install --no-deps /tmp/wheel/alise-*.whl \
-    && rm -rf /opt/alise/lib/python3*/site-packages/alise_bench \
-    && find /opt/alise -type d -name tests -prune -exec rm -rf {} +
+    && cd /opt/alise/lib/python3*/site-packages \
+    && rm -rf alise_bench alise_vllm alise_operator alise_predictor/train
+# 75 MB that no server needs: a second copy of ONNX Runtime for C programs, tools that make models, sources and
+# symbols. Libraries that were made relocatable (*.libs) do not survive strip.
+RUN cd /opt/alise/lib/python3*/site-packages \
+    && rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/transformers onnxruntime/tools \
+       onnxruntime/quantization numpy/distutils numpy/f2py numpy/_core/include numpy/_core/lib \
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && find . -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} + \
+    && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]' \) -delete
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="ALISE gateway" \

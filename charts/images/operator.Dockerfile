@@ -7,7 +7,7 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+    && apt-get install --yes --no-install-recommends ca-certificates binutils python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
 WORKDIR /src
@@ -26,7 +26,8 @@ COPY bench bench
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
     && /opt/tools/bin/pip --python /opt/alise/bin/python3 install --no-deps /tmp/wheel/alise-*.whl \
     && cd /opt/alise/lib/python3*/site-packages \
-    && rm -rf alise_bench alise_gateway alise_predictor alise_vllm
+    && rm -rf alise_bench alise_gateway alise_predictor alise_vllm \
+    && find . -name '*.so' -exec strip --strip-unneeded {} +
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="ALISE operator" \
