@@ -134,8 +134,8 @@ def _lines(item: ErrorDetails) -> list[str]:
     path = _path(item["loc"])
     if item["type"] == RULES_BROKEN:
         return [
-            _line(f"{path}.{field}" if field else path, "Invalid value", value, message)
-            for field, value, message in item["ctx"]["broken"]
+            _line(f"{path}.{field}" if field else path, wrong, value, message)
+            for field, wrong, value, message in item["ctx"]["broken"]
         ]
     if item["type"] == "missing":
         return [f"{path}: Required value"]

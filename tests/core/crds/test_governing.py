@@ -87,7 +87,7 @@ _policies = st.lists(
             name, *refs, created=created, namespace=namespace, valid=valid, deleted=deleted
         ),
         st.sampled_from("abcd"),
-        st.lists(st.sampled_from([HERE, ELSEWHERE, SAME_NAME]), max_size=2),
+        st.sets(st.sampled_from([HERE, ELSEWHERE, SAME_NAME]), max_size=2),
         st.sampled_from(["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
         st.sampled_from(["serving", "other"]),
         st.booleans(),
