@@ -1,4 +1,4 @@
-"""Write the Grafana dashboards of the chart from the tables in ``dashboard_panels``.
+"""Write the Grafana dashboards of the chart from the tables beside this module.
 
 Usage: ``python tools/dashboards.py [--check]``. Grafana's JSON is long and says little; what is
 looked at, and why, is in the tables.
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dashboard_panels import DASHBOARDS, Dashboard, Panel
+from dashboard_panels import Dashboard, Panel
+from dashboard_queue import QUEUE
+from dashboard_serving import SERVING
 
 TARGET = Path(__file__).resolve().parent.parent / "charts/alise/files/dashboards"
 COLUMNS = 24
@@ -44,7 +46,8 @@ def current(name: str) -> str:
 def rendered() -> dict[str, str]:
     """File name -> Grafana's JSON."""
     return {
-        f"{board.name}.json": json.dumps(grafana(board), indent=1) + "\n" for board in DASHBOARDS
+        f"{board.name}.json": json.dumps(grafana(board), indent=1) + "\n"
+        for board in (SERVING, QUEUE)
     }
 
 
