@@ -1,6 +1,5 @@
 """A gateway that follows a cluster: a fake API server, engines as pods, real sockets throughout."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -179,14 +178,14 @@ async def test_keys_come_from_secrets_and_rotate_without_a_gap(
         assert await status(new) == 401
 
         server.put(SECRETS, secret("keys", first=KEY, second=new))
-        await until_reconciled(gateway, lambda: len(gateway.app._authenticator._more_keys) == 2)
+        await eventually(lambda: len(gateway.app._authenticator._more_keys) == 2)
         assert (await status(KEY), await status(new)) == (200, 200)
         server.put(SECRETS, secret("keys", second=new))
-        await until_reconciled(gateway, lambda: len(gateway.app._authenticator._more_keys) == 1)
+        await eventually(lambda: len(gateway.app._authenticator._more_keys) == 1)
         assert (await status(KEY), await status(new)) == (401, 200)
 
         server.remove(SECRETS, "keys")
-        await until_reconciled(gateway, lambda: not len(gateway.app._authenticator._more_keys))
+        await eventually(lambda: not len(gateway.app._authenticator._more_keys))
         assert await status(new) == 401
         assert [str(problem) for problem in discovery(gateway).problems] == [
             "Tenant ns/team-a: Secret keys does not exist; create it"
@@ -194,10 +193,6 @@ async def test_keys_come_from_secrets_and_rotate_without_a_gap(
         written = gateway.everything_written()
         assert KEY not in written
         assert new not in written
-
-
-async def until_reconciled(gateway: RunningGateway, condition: Any) -> None:
-    await eventually(condition)
 
 
 async def test_a_pools_pods_are_sent_its_key_and_the_next_one_after_it_has_changed(
@@ -369,4 +364,19 @@ async def test_one_pods_address_that_another_takes_over_is_another_backend(
         await eventually(lambda: gateway.backend(engine.name) is not before)
         await usable(gateway, engine.name)
         assert (await ask(gateway)).status == 200
-        assert asyncio.all_tasks()
+
+
+async def test_a_secret_that_may_not_be_read_holds_nobody_up(
+    server: FakeApiServer, engine: RunningEngine, tmp_path: Path
+) -> None:
+    server.put(POOLS, model_pool(ports=(engine.port,)))
+    server.put(PODS, pod("a", "127.0.0.1"))
+    server.put(TENANTS, tenant("team-a", "keys"))
+    server.forbidden = {("list", "secrets")}
+    async with following(server, tmp_path) as gateway:
+        assert (await ask(gateway)).status == 200
+        assert [str(problem) for problem in discovery(gateway).problems] == [
+            "Tenant ns/team-a: Secret keys may not be read; grant it by resourceNames"
+        ]
+        asked = [item for item in server.asked if item.resource == "secrets"]
+        assert {item.query.get("fieldSelector") for item in asked} == {"metadata.name=keys"}
