@@ -1,4 +1,6 @@
-"""What Grafana dashboards are described with; ``dashboard_serving`` and ``dashboard_queue`` are them.
+"""What Grafana dashboards are described with.
+
+``dashboard_serving`` and ``dashboard_queue`` are them.
 
 In expressions ``$GATEWAY`` stands for the chosen gateways, ``$MODEL`` for them and the chosen
 models, ``$ENGINE`` for the engines of the chosen models. Names of metrics: docs/metrics.md, and for
