@@ -30,12 +30,12 @@ def refusals(schema: Schema, spec: Any, *, rules: bool = True) -> list[str]:
 
 def pruned(schema: Schema, value: Any) -> Any:
     if isinstance(value, dict) and schema["type"] == "object":
-        known = schema.get("properties")
+        known = schema.get("properties", {})
         extra = schema.get("additionalProperties")
         return {
-            key: pruned(known[key] if known else extra, item)
+            key: pruned(known.get(key) or schema["additionalProperties"], item)
             for key, item in value.items()
-            if item is not None and (known is None or key in known)
+            if item is not None and (extra or key in known)
         }
     if isinstance(value, list) and schema["type"] == "array":
         return [pruned(schema["items"], item) for item in value]

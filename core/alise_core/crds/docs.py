@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator
 
 from alise_core.crds.as_yaml import as_yaml
+from alise_core.crds.base import OBJECT_NAME, SECRET_ENTRY
 from alise_core.crds.columns import COLUMNS
 from alise_core.crds.definition import CATEGORY, DEFINITIONS, may_be_empty, object_schema
 from alise_core.crds.examples import EXAMPLES
+from alise_core.crds.kv_cache_policy import KV_CACHE_DTYPE
 from alise_core.crds.meanings import CONDITION_MEANINGS, REASON_MEANINGS
+from alise_core.crds.model_pool import BASE_PATH
 from alise_core.crds.names import API_VERSION, PLURALS, Kind
 from alise_core.crds.rules import VALIDATIONS
 from alise_core.crds.schema import Schema
@@ -26,6 +29,14 @@ condition `Accepted` says what is wrong. Names of pools and Secrets are of the o
 namespace. Null means absent. Which policy governs a pool is said in
 [design note 0011](design/0011-kubernetes.md).
 """
+
+_PATTERNS = {
+    OBJECT_NAME: "lower-case letters, digits, `-` and `.`, with a letter or digit at both ends",
+    SECRET_ENTRY: "letters, digits, `-`, `.` and `_`",
+    BASE_PATH: "`/` and a part, any number of times",
+    KV_CACHE_DTYPE: "lower-case letters, digits and `_`",
+}
+"""In words: what is a pattern's own mark-up would be Markdown's too."""
 
 
 def crds_page() -> str:
@@ -124,7 +135,7 @@ def _bounds(node: Schema) -> str:
     parts += [_range(node, "Items", "entries"), _range(node, "Properties", "entries")]
     parts += [_numbers(inner), _range(inner, "Length", "characters")]
     if "pattern" in inner:
-        parts.append(_code(inner["pattern"]))
+        parts.append(_PATTERNS[inner["pattern"]])
     if "x-kubernetes-list-map-keys" in node:
         parts.append(f"each `{node['x-kubernetes-list-map-keys'][0]}` once")
     if node.get("x-kubernetes-list-type") == "set":
