@@ -7,6 +7,7 @@ included; ``process.py`` puts a process around it.
 import asyncio
 import random
 import socket
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,12 +17,14 @@ from prometheus_client import CollectorRegistry
 
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.errors import ConfigError
+from alise_core.policy import SchedulingPolicy
 from alise_gateway.admin import AdminServer
 from alise_gateway.control.api import create_control_app
 from alise_gateway.discovery.prober import Prober
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.discovery.scraper import Scraper
 from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.policies import Policies
 from alise_gateway.domain.scrape import ScrapeResult
 from alise_gateway.exchange import ExchangeParts
 from alise_gateway.identity.authenticator import Authenticator
@@ -36,7 +39,6 @@ from alise_gateway.placement.picker import BestBackend
 from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.proxy.retry import RetryBudget
 from alise_gateway.queueing.controller import QueueController
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.state import QueueState
 from alise_gateway.settings import GatewaySettings, read_secret
 from alise_gateway.status import GatewayStatus
@@ -158,6 +160,22 @@ class Gateway:
             self.pipeline.abort()
         await self._close()
 
+    def set_policies(
+        self,
+        by_model: Mapping[str, SchedulingPolicy],
+        default: SchedulingPolicy | None = None,
+    ) -> None:
+        """Schedule by other policies from now on, what waits and what is in flight included.
+
+        Args:
+            by_model: Of served models, by name.
+            default: For all other models; what the settings say without it.
+        """
+        policies = Policies(default or self.settings.policy(), dict(by_model))
+        if policies != self.queue.policies:
+            self._govern_backends(policies)
+            self.queue.set_policies(policies)
+
     def sweep(self) -> None:
         """Enforce every time limit once; runs by itself a few times a second."""
         now = self.clock.now()
@@ -203,7 +221,14 @@ class Gateway:
             self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
             self.metrics.add_backend(backend.name)
         self._let_go_of_removed()
+        self._govern_backends(self.queue.policies)
         self.queue.backends_changed()
+
+    def _govern_backends(self, policies: Policies) -> None:
+        """Which models a backend serves, and so by which policy, is known once it was asked."""
+        now = self.clock.now()
+        for backend in self.registry.backends:
+            backend.admission.obey(policies.of_backend(backend.models).admission, now)
 
     def _on_scraped(self, backend: Backend, result: ScrapeResult) -> None:
         """Fresh figures may make room for whoever waits."""
@@ -221,10 +246,7 @@ class Gateway:
                 self._placement.forget(backend)
 
     def _build_queue(self) -> QueueController:
-        policy = self.settings.policy()
-        state = QueueState(
-            policy, self.registry.candidates, self._placement, ordering_of(policy.ordering)
-        )
+        state = QueueState(self.settings.policy(), self.registry.candidates, self._placement)
         # Jitter spreads retries; nothing secret depends on it.
         return QueueController(state, self.clock, random.Random())  # noqa: S311
 
@@ -264,7 +286,7 @@ class Gateway:
             pools=self.pools,
             tickets=TicketOffice(
                 self.registry,
-                self.settings.scheduling.ordering,
+                lambda: self.queue.policies,
                 self.clock,
                 send_priority=self.settings.scheduling.send_priority,
                 send_prediction=self.settings.scheduling.send_prediction,

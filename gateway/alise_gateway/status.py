@@ -104,12 +104,15 @@ class GatewayStatus:
 
     def queue(self) -> QueueStatus:
         """The queue."""
-        oldest = self._queue.oldest_enqueued
+        oldest, policies = self._queue.oldest_enqueued, self._queue.policies
         return QueueStatus(
             waiting=self._queue.waiting,
             waiting_by_class={str(k): n for k, n in self._queue.waiting_by_class().items()},
-            ordering=str(self._settings.scheduling.ordering),
-            max_waiting=self._settings.queue.max_waiting,
+            ordering=str(policies.default.ordering.name),
+            ordering_by_model={
+                model: str(policy.ordering.name) for model, policy in policies.by_model.items()
+            },
+            max_waiting=policies.default.max_waiting,
             in_flight=self._queue.in_flight,
             oldest_wait_seconds=None if oldest is None else self._clock.now() - oldest,
             draining=self._draining,

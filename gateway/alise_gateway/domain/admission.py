@@ -71,6 +71,22 @@ class Admission:
         self._quantile_since = 0.0
         self._crowded_since: float | None = None
 
+    def obey(self, policy: AdmissionPolicy, now: float) -> None:
+        """Go by another policy from now on; what was learned of the engine stays.
+
+        Args:
+            policy: It.
+            now: Monotonic seconds.
+        """
+        before, self._policy = self._policy, policy
+        if policy == before:
+            return
+        quantiles = (policy.quantile, policy.high_quantile)
+        if quantiles != (before.quantile, before.high_quantile):
+            self.ledger.set_quantiles(policy.quantile, now)
+            self._predicted_tokens = self._real_tokens = _SCALE_PRIOR_TOKENS
+            self._quantile_since = now
+
     def is_blind(self, now: float) -> bool:
         """No figures of the engine are at hand that are recent enough to go by."""
         figures = self.figures

@@ -140,6 +140,28 @@ class KvLedger:
         self._total += prompt_tokens + expected
         self._insert(entry)
 
+    def set_quantiles(self, usual: float, now: float) -> None:
+        """Reserve at another quantile from now on, for what is in flight too.
+
+        What was learned of lengths compares them with the old one, and starts anew.
+
+        Args:
+            usual: The quantile.
+            now: Monotonic seconds.
+        """
+        self._advance(now)
+        self.quantile = self._usual_quantile = usual
+        self.scale = 1.0
+        for entry in self._entries.values():
+            length = entry.length
+            entry.predicted_tokens = 0.0 if length is None else length.quantile(usual)
+            end = entry.start + self.expected(length)
+            self._total += end - entry.end
+            entry.end = end
+        self._sorted = sorted(self._entries.values(), key=lambda entry: -entry.end)
+        self._ends = [-entry.end for entry in self._sorted]
+        self._ahead = None
+
     def expected(self, length: Quantiles | None) -> float:
         """Output tokens for which memory is reserved."""
         return 0.0 if length is None else self.scale * length.quantile(self.quantile)
