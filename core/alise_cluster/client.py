@@ -78,6 +78,7 @@ class ClusterClient:
         query: Query | None = None,
         body: RawObject | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> RawObject:
         """One exchange.
 
@@ -88,7 +89,7 @@ class ClusterClient:
             Unreachable: It does not answer in time, or not in JSON.
         """
         content = None if body is None else msgspec.json.encode(body)
-        headers = {"accept": JSON, "content-type": content_type}
+        headers = {"accept": accept, "content-type": content_type}
         try:
             async with asyncio.timeout(self._request_seconds):
                 answer = await self._exchange(method, path, query, content, headers)
