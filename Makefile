@@ -82,6 +82,11 @@ lock: ## Compile requirements/*.txt anew from pyproject.toml
 	.venv-lock/bin/uv pip compile pyproject.toml --extra train --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet | $(PYTHON) tools/lock_train.py \
 		> requirements/train.txt
+	for image in "gateway --extra gateway --extra kubernetes --extra otel" "operator --extra operator"; do \
+		set -- $$image; .venv-lock/bin/uv pip compile pyproject.toml "$${@:2}" -c requirements/dev.txt \
+			--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+			-o "requirements/$$1.txt"; \
+	done
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
