@@ -75,6 +75,8 @@ compare: $(STAMP) ## All ways to predict on one data set directory: make compare
 bench: $(STAMP) ## Measure what the gateway adds to a request
 	$(BIN)/alise bench overhead
 
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
 lock: ## Compile requirements/*.txt anew from pyproject.toml
 	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv; }
 	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
@@ -82,11 +84,10 @@ lock: ## Compile requirements/*.txt anew from pyproject.toml
 	.venv-lock/bin/uv pip compile pyproject.toml --extra train --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet | $(PYTHON) tools/lock_train.py \
 		> requirements/train.txt
-	for image in "gateway --extra gateway --extra kubernetes --extra otel" "operator --extra operator"; do \
-		set -- $$image; .venv-lock/bin/uv pip compile pyproject.toml "$${@:2}" -c requirements/dev.txt \
-			--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-			-o "requirements/$$1.txt"; \
-	done
+	.venv-lock/bin/uv pip compile pyproject.toml --extra gateway --extra kubernetes --extra otel \
+		-c requirements/dev.txt $(LOCKED) -o requirements/gateway.txt
+	.venv-lock/bin/uv pip compile pyproject.toml --extra operator \
+		-c requirements/dev.txt $(LOCKED) -o requirements/operator.txt
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \

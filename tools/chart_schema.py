@@ -1,8 +1,8 @@
 """Write the gateway's settings into the chart's schema of values.
 
-Usage: ``python tools/chart_schema.py [--check]``. ``gateway.config`` is handed to the gateway as it is; with its
-settings in ``charts/alise/values.schema.json`` Helm refuses a misspelt one before anything is installed. The rest of
-that file is written by hand.
+Usage: ``python tools/chart_schema.py [--check]``. ``gateway.config`` is handed to the gateway as it
+is; with its settings in ``charts/alise/values.schema.json`` Helm refuses a misspelt one before
+anything is installed. The rest of that file is written by hand.
 """
 
 import json
@@ -44,9 +44,7 @@ def settings_definitions() -> dict[str, Any]:
     """The settings as definitions of JSON Schema draft 7, which every Helm 3 reads."""
     schema = GatewaySettings.model_json_schema(ref_template=f"#/definitions/{PREFIX}{{model}}")
     groups = schema.pop("$defs")
-    properties = {name: part for name, part in schema["properties"].items()}
-    for name in SET_BY_THE_CHART & set(properties):
-        properties[name] = {}
+    properties = schema["properties"] | {name: {} for name in sorted(SET_BY_THE_CHART)}
     definitions = {"gateway": {**schema, "properties": properties}} | groups
     used = _reachable(definitions)
     return {
@@ -62,7 +60,9 @@ def _reachable(definitions: dict[str, Any]) -> set[str]:
         if name not in found:
             found.add(name)
             waiting += [
-                other for other in definitions if f'{PREFIX}{other}"' in json.dumps(definitions[name])
+                other
+                for other in definitions
+                if f'{PREFIX}{other}"' in json.dumps(definitions[name])
             ]
     return found
 

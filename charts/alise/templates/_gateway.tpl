@@ -6,6 +6,9 @@
 {{- fail (printf "gateway.config.%s: the chart sets it, because Services, probes and RBAC depend on it; use %s" $field $value) -}}
 {{- end -}}
 {{- end -}}
+{{- if eq (int .Values.gateway.ports.http) (int .Values.gateway.ports.admin) -}}
+{{- fail (printf "gateway.ports: http and admin are both %d; the admin port needs one of its own" (int .Values.gateway.ports.http)) -}}
+{{- end -}}
 {{- $ours := dict
   "host" .Values.gateway.host
   "port" (int .Values.gateway.ports.http)
