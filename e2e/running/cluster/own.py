@@ -64,6 +64,10 @@ class OwnCluster:
         number = next(each["port"] for each in found["ports"] if each.get("name", "") == port)
         return f"http://{found['clusterIP']}:{number}"
 
+    def pod_logs(self, namespace: str) -> list[Path]:
+        """What all containers of a namespace have said, those of pods that are gone too."""
+        return list((self.logs / "pods").glob(f"{namespace}.*.log"))
+
     def _start_agent(self) -> ServerProcess:
         (self.logs / "pods").mkdir()
         command = [sys.executable, "-m", "running.node.agent"]

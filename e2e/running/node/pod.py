@@ -19,8 +19,8 @@ from running.node.volumes import NotYet, Provisions, Volume, expand
 Object = dict[str, Any]
 _Found = TypeVar("_Found")
 ENTRY_POINTS: Mapping[str, tuple[str, ...]] = {
-    "alise-gateway": ("alise", "gateway"),
-    "alise-operator": ("alise", "operator"),
+    "alise-gateway": ("alise",),
+    "alise-operator": ("alise",),
     "alise-sim": ("alise", "sim-engine"),
     # Runs nothing and is ready at once: pods by the thousand.
     "alise-nothing": (),

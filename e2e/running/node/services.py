@@ -48,12 +48,24 @@ class Services:
         """Lines of a hosts file with every Service, those of this namespace by short name too."""
         lines = []
         for (space, name), item in self._services.items():
-            address = item["spec"].get("clusterIP")
-            if address not in HEADLESS:
-                names = [f"{name}.{space}{end}" for end in ("", ".svc", ".svc.cluster.local")]
-                names += [name] if space == namespace else []
-                lines.append(f"{address} {' '.join(names)}\n")
+            names = [f"{name}.{space}{end}" for end in ("", ".svc", ".svc.cluster.local")]
+            names += [name] if space == namespace else []
+            addresses = self._addresses((space, name), item["spec"])
+            lines += [f"{address} {' '.join(names)}\n" for address in addresses]
         return "".join(lines)
+
+    def _addresses(self, key: Key, spec: Object) -> list[str]:
+        """Of a Service without an address of its own, those of its pods."""
+        if spec.get("clusterIP") not in HEADLESS:
+            return [spec["clusterIP"]]
+        kinds = ["addresses"]
+        kinds += ["notReadyAddresses"] if spec.get("publishNotReadyAddresses") else []
+        return [
+            address["ip"]
+            for subset in self._endpoints.get(key, {}).get("subsets") or ()
+            for kind in kinds
+            for address in subset.get(kind, ())
+        ]
 
     async def serve(self) -> None:
         """Listen for Services that come and stop for those that go, for ever."""
