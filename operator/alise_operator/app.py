@@ -97,8 +97,12 @@ class Operator:
         )
         self._duty = WhileLeading(self._work_as_leader)
         self._election = self._make_election()
-        self.probes = ProbeServer(self._world.registry, self._watches.problem)
+        self.probes = ProbeServer(self._world.registry, self.unready)
         self._connect()
+
+    def unready(self) -> str:
+        """Why this process cannot do its part yet; empty once it can. A standby is ready too."""
+        return self._watches.problem()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then hand over in order.

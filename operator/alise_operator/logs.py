@@ -5,6 +5,7 @@ others. Foreign text (exception messages, libraries' lines) is cut: it may quote
 """
 
 import logging
+import sys
 import traceback
 from types import TracebackType
 from typing import TextIO
@@ -70,6 +71,7 @@ def _render_exception(logger: WrappedLogger, method: str, event: EventDict) -> E
     """Replace ``exc_info`` by type, cut text and places; no source lines, no local variables."""
     del logger, method
     info = event.pop("exc_info", None)
+    info = sys.exc_info() if info is True else info
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
         event["exception"] = type(error).__name__

@@ -16,7 +16,7 @@ _MOST_MESSAGE_CHARS = 1_024
 """What the API server takes in an Event's message."""
 
 _NEWS_FROM_THE_START = frozenset({ConditionType.ACCEPTED, ConditionType.RESOLVED_REFS})
-"""False at first sight is news; a pool without endpoints may just be on its way."""
+"""Being wrong is news at first sight; a pool that never had endpoints may just be on its way."""
 
 
 class EventType(StrEnum):
@@ -69,10 +69,11 @@ def _announcement(found: Finding, old: Mapping[str, object] | None) -> Announcem
     was = "" if old is None else text_at(old, "status")
     message = shorten(found.message, _MOST_MESSAGE_CHARS)
     if found.status is ConditionStatus.FALSE:
-        if old is None and found.type not in _NEWS_FROM_THE_START:
-            return None
         same = was == ConditionStatus.FALSE and text_at(old or {}, "reason") == found.reason
-        return None if same else Announcement(EventType.WARNING, found.reason.value, message)
+        expected = found.type not in _NEWS_FROM_THE_START and was != ConditionStatus.TRUE
+        if same or expected:
+            return None
+        return Announcement(EventType.WARNING, found.reason.value, message)
     if found.status is ConditionStatus.TRUE and was == ConditionStatus.FALSE:
         return Announcement(EventType.NORMAL, found.reason.value, message)
     return None
