@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.errors import ConfigError
 from alise_core.policy import SchedulingPolicy
+from alise_core.shares import WHOLE, Share
 from alise_gateway.admin import AdminServer
 from alise_gateway.control.api import create_control_app
 from alise_gateway.discovery.prober import Prober
@@ -76,6 +77,7 @@ class Gateway:
         self.registry = BackendRegistry(settings, self.clock)
         self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
         self._placement = BestBackend()
+        self._share = WHOLE
         self.queue = self._build_queue()
         self.predicting = self._build_predicting()
         self._authenticator = Authenticator(settings.identity, self.clock)
@@ -176,6 +178,22 @@ class Gateway:
             self._govern_backends(policies)
             self.queue.set_policies(policies)
 
+    def set_share(self, index: int, count: int) -> None:
+        """Be one of several gateways that use the same backends and serve the same tenants.
+
+        Args:
+            index: Which of them, from 0, in an order that all of them agree on.
+            count: How many there are, this one included.
+
+        Raises:
+            ValueError: There is no such one.
+        """
+        share = Share(index, count)
+        if share != self._share:
+            self._share = share
+            self._share_backends()
+            self.queue.set_share(share)
+
     def sweep(self) -> None:
         """Enforce every time limit once; runs by itself a few times a second."""
         now = self.clock.now()
@@ -222,6 +240,7 @@ class Gateway:
             self.metrics.add_backend(backend.name)
         self._let_go_of_removed()
         self._govern_backends(self.queue.policies)
+        self._share_backends()
         self.queue.backends_changed()
 
     def _govern_backends(self, policies: Policies) -> None:
@@ -229,6 +248,11 @@ class Gateway:
         now = self.clock.now()
         for backend in self.registry.backends:
             backend.admission.obey(policies.of_backend(backend.models).admission, now)
+
+    def _share_backends(self) -> None:
+        now = self.clock.now()
+        for backend in self.registry.backends:
+            backend.admission.set_share(self._share, backend.max_in_flight, now)
 
     def _on_scraped(self, backend: Backend, result: ScrapeResult) -> None:
         """Fresh figures may make room for whoever waits."""

@@ -80,7 +80,7 @@ class Filed:
     text_bytes: int
     turn: ToolTurn | None
     sent: float = 0.0
-    began_with: int = 0
+    began_with: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class TicketOffice:
             there.
         """
         filed.sent = now
-        filed.began_with = backend.in_flight
+        filed.began_with = backend.batch
         if filed.routed.classified.keeps_priority:
             return []
         if not self._send_priority:
@@ -210,7 +210,7 @@ class TicketOffice:
                 ttft_seconds=None if first is None else first - filed.sent,
                 decode_seconds=None if first is None else last - first,
                 total_seconds=last - filed.sent,
-                batch=(filed.began_with + backend.in_flight) / 2,
+                batch=(filed.began_with + backend.batch) / 2,
             )
         )
         self._ratios.learn(filed.ticket.model, filed.text_bytes, answer.prompt_tokens)

@@ -282,7 +282,8 @@ class QueueMachine(RuleBasedStateMachine):
         """An engine says of itself whatever it likes; ``at`` is drawn relative to now."""
         for world in (self.world, self.twin):
             told = replace(claimed, at=self.now + claimed.at)
-            world.backends[index].admission.observe(told, self.now)
+            backend = world.backends[index]
+            backend.admission.observe(told, self.now, backend.max_in_flight)
 
     @rule(seconds=st.sampled_from([0.1, 0.1, 1.0, 1.0, 6.0, 6.0, 30.0, 61.0, 1e5, -1e-3]))
     def tick(self, seconds: float) -> None:

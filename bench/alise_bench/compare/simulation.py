@@ -340,7 +340,8 @@ class _Gateway:
             simulation.after(now + TICK_SECONDS, _Kind.TICK, 0)
         elif kind is _Kind.SCRAPE:
             pod = simulation.pods[number]
-            pod.backend.admission.observe(pod.figures(now), now)
+            backend = pod.backend
+            backend.admission.observe(pod.figures(now), now, backend.max_in_flight)
             self.queue.backends_changed(pod.backend)
             simulation.after(now + SCRAPE_SECONDS, _Kind.SCRAPE, number)
         else:

@@ -267,5 +267,7 @@ def _backend(number: int, shape: Shape) -> Backend:
         probe=ProbeState.HEALTHY,
     )
     if shape.memory_bound:
-        backend.admission.observe(EngineFigures(at=0.0, capacity_tokens=KV_TOKENS), 0.0)
+        backend.admission.observe(
+            EngineFigures(at=0.0, capacity_tokens=KV_TOKENS), 0.0, MAX_IN_FLIGHT
+        )
     return backend

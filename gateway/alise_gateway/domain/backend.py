@@ -89,6 +89,11 @@ class Backend:
         """The name that logs and metrics show."""
         return self.address.name
 
+    @property
+    def batch(self) -> float:
+        """Requests that it serves at a time, those of other gateways included."""
+        return self.in_flight + self.admission.room.others
+
     def is_usable(self, now: float) -> bool:
         """Whether it may be sent requests at all (``now``: monotonic seconds)."""
         return self.probe is ProbeState.HEALTHY and not self.removed and self.breaker.allows(now)

@@ -113,6 +113,11 @@ class KvLedger:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def step_seconds(self) -> float:
+        """Time per output token."""
+        return self._step_seconds
+
     def set_pace(self, step_seconds: float, now: float) -> None:
         """From now on a token takes this long."""
         self._advance(now)
@@ -195,6 +200,10 @@ class KvLedger:
         """Estimate of the KV tokens in use now."""
         self._advance(now)
         return self._base + len(self._entries) * self._steps
+
+    def booked(self, now: float) -> float:
+        """KV tokens at the worst of the next moments, if nothing more is sent."""
+        return self.peak_with(0.0, 0.0, now) if self._entries else 0.0
 
     def peak(self, now: float) -> float:
         """KV tokens in use at the worst moment to come, if nothing more is sent."""

@@ -12,6 +12,7 @@ from collections import deque
 from alise_core.clock import Clock
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
+from alise_core.shares import Share
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.policies import Policies
 from alise_gateway.queueing.demand import ModelDemand
@@ -27,6 +28,7 @@ from alise_gateway.queueing.events import (
     Repredicted,
     Returned,
     ServedTokens,
+    ShareChanged,
     ShutDown,
     Ticked,
     Ticket,
@@ -102,6 +104,10 @@ class QueueController:
     def set_policies(self, policies: Policies) -> None:
         """Have other policies obeyed, by what waits too."""
         self._post(PoliciesChanged(policies))
+
+    def set_share(self, share: Share) -> None:
+        """This gateway is one of so many; it has its part of what tenants may take up."""
+        self._post(ShareChanged(share))
 
     def tick(self) -> None:
         """Called a few times a second."""

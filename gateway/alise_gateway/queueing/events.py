@@ -6,6 +6,7 @@ from typing import Protocol
 from alise_core.outcome import Outcome
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
+from alise_core.shares import Share
 from alise_gateway.domain.affinity import NO_AFFINITY, Affinity, ToolUse
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.drop_reason import DropReason
@@ -144,6 +145,13 @@ class PoliciesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareChanged:
+    """This gateway is another one of its peers from now on, or of more or fewer of them."""
+
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed."""
 
@@ -161,6 +169,7 @@ Event = (
     | Repredicted
     | BackendsChanged
     | PoliciesChanged
+    | ShareChanged
     | Ticked
     | ShutDown
 )

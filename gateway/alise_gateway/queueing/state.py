@@ -21,6 +21,7 @@ from alise_core.outcome import Outcome
 from alise_core.policy import SchedulingPolicy
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
+from alise_core.shares import Share
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.policies import Policies
@@ -44,6 +45,7 @@ from alise_gateway.queueing.events import (
     Repredicted,
     Returned,
     ServedTokens,
+    ShareChanged,
     ShutDown,
     Ticked,
     Ticket,
@@ -138,7 +140,9 @@ class QueueState:
         self._tenants.check(self._waiting, len(self._in_flight))
 
     def _handle_common(
-        self, event: BackendsChanged | PoliciesChanged | Ticked | ShutDown, now: float
+        self,
+        event: BackendsChanged | PoliciesChanged | ShareChanged | Ticked | ShutDown,
+        now: float,
     ) -> list[Effect]:
         """Events that concern everybody who waits."""
         match event:
@@ -146,11 +150,17 @@ class QueueState:
                 return self._pump(now, backend)
             case PoliciesChanged(policies):
                 return self._obey(policies, now)
+            case ShareChanged(share):
+                return self._share(share, now)
             case Ticked():
                 return self._expire(now) + self._look_around(now) if self._waiting else []
             case ShutDown():
                 return self._drop_all(now)
         assert_never(event)
+
+    def _share(self, share: Share, now: float) -> list[Effect]:
+        self._tenants.set_share(share)
+        return self._pump(now)
 
     def _obey(self, policies: Policies, now: float) -> list[Effect]:
         """What waits is ranked as if it had come under these policies; then there may be room."""
@@ -372,7 +382,7 @@ class QueueState:
         backend.in_flight += 1
         ledger = backend.admission.ledger
         ledger.add(ticket.number, ticket.prompt_tokens, ticket.prediction, now)
-        ledger.set_pace(backend.cost.step_seconds(backend.in_flight), now)
+        ledger.set_pace(backend.cost.step_seconds(backend.batch), now)
         ticket.is_trial = backend.breaker.started()
         ticket.backend = backend
         self._in_flight[ticket.number] = ticket
@@ -390,7 +400,7 @@ class QueueState:
         if backend is not None:
             backend.in_flight -= 1
             backend.admission.finished(ticket.number, output_tokens, now)
-            pace = backend.cost.step_seconds(max(1, backend.in_flight))
+            pace = backend.cost.step_seconds(max(1.0, backend.batch))
             backend.admission.ledger.set_pace(pace, now)
             ticket.backend = None
 
