@@ -60,7 +60,7 @@ def test_network_policies_and_disruption_budgets_are_accepted(site: Installation
     }
 
 
-def test_uninstall_leaves_custom_resources_and_an_installation_takes_them_up(
+def test_uninstall_leaves_custom_resources_for_the_next_installation(
     site: Installation,
 ) -> None:
     pool = f"/apis/alise.dev/v1alpha1/namespaces/{site.namespace}/modelpools/engines"

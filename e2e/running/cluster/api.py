@@ -3,8 +3,11 @@
 Small on purpose, and not the product's own client: a test must not believe what it checks.
 """
 
+import base64
+import contextlib
 import json
 import ssl
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -123,29 +126,42 @@ def connect(kubeconfig: Path) -> Api:
 
 def connect_with_token(kubeconfig: Path, token: str) -> Api:
     """A client that is whoever the token belongs to."""
-    base = connection(kubeconfig)
-    context = ssl.create_default_context(cafile=_entry(kubeconfig)[0]["certificate-authority"])
+    cluster, _ = _entry(kubeconfig)
+    settings = {"base_url": cluster["server"], "verify": _trust(cluster)}
     headers = {"Authorization": f"Bearer {token}"}
-    return Api(
-        httpx.Client(
-            base_url=base["base_url"],
-            verify=context,
-            headers=headers,
-            timeout=TIMEOUT_SECONDS,
-            trust_env=False,
-        )
-    )
+    return Api(httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False, headers=headers, **settings))
 
 
 def connection(kubeconfig: Path) -> dict[str, Any]:
-    """What an httpx client needs to be a kubeconfig's user.
-
-    Certificates and keys as files; other ways to log in go through ``kubectl proxy``.
-    """
+    """What an httpx client needs to be a kubeconfig's user."""
     cluster, user = _entry(kubeconfig)
-    context = ssl.create_default_context(cafile=cluster["certificate-authority"])
-    context.load_cert_chain(user["client-certificate"], user["client-key"])
-    return {"base_url": cluster["server"], "verify": context}
+    context = _trust(cluster)
+    settings: dict[str, Any] = {"base_url": cluster["server"], "verify": context}
+    if "token" in user:
+        settings["headers"] = {"Authorization": f"Bearer {user['token']}"}
+    elif {"client-certificate", "client-certificate-data"} & user.keys():
+        with _file(user, "client-certificate") as certificate, _file(user, "client-key") as key:
+            context.load_cert_chain(certificate, key)
+    else:
+        raise AssertionError(f"{kubeconfig}: the user must have a token or a client certificate")
+    return settings
+
+
+def _trust(cluster: Object) -> ssl.SSLContext:
+    with _file(cluster, "certificate-authority") as path:
+        return ssl.create_default_context(cafile=path)
+
+
+@contextlib.contextmanager
+def _file(entry: Object, name: str) -> Iterator[str | None]:
+    """Path of what a kubeconfig holds by path or in itself."""
+    if f"{name}-data" not in entry:
+        yield entry.get(name)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(base64.b64decode(entry[f"{name}-data"]))
+        file.flush()
+        yield file.name
 
 
 def path_of(item: Object) -> str:
