@@ -116,6 +116,8 @@ class Reflector:
         clock: For durations and the time of the last contact.
         pacing: How to wait.
         backoff: How long, after failures.
+        figures: Where to count; several may share one.
+        on_stand: Called when ``contact`` has changed, and after the first listing.
 
     Attributes:
         contact: How it stands with the server.
@@ -135,15 +137,19 @@ class Reflector:
         clock: Clock | None = None,
         pacing: Pacing | None = None,
         backoff: Backoff | None = None,
+        figures: ReflectorFigures | None = None,
+        on_stand: Callable[[], None] | None = None,
     ) -> None:
         self.resource = resource
         self.selection = selection
         self.contact = Contact.STARTING
         self.synced = asyncio.Event()
-        self.figures = ReflectorFigures()
+        self.figures = figures or ReflectorFigures()
         self.problem: str | None = None
         self._client = client
         self._on_change = on_change
+        self._on_stand = on_stand or _nobody_cares
+        self._told = 0
         self._clock = clock or MonotonicClock()
         self._pacing = pacing or Pacing()
         self._backoff = backoff or Backoff()
@@ -203,7 +209,9 @@ class Reflector:
         self.figures.lists += 1
         self._heard()
         self._tell(self._cache.replace(items))
-        self.synced.set()
+        if not self.synced.is_set():
+            self.synced.set()
+            self._on_stand()
 
     async def _watch(self) -> None:
         # Spread, or many watches that began together would end together for ever.
@@ -214,14 +222,14 @@ class Reflector:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         }
-        began, before = self._clock.now(), self.figures.events
+        began, before = self._clock.now(), self._told
         try:
             await self._client.watch(self._path, query, self._on_events, seconds + _GRACE_SECONDS)
         finally:
             lasted = self._clock.now() - began >= _SHORT_WATCH_SECONDS
-            if lasted or self.figures.events > before:
+            if lasted or self._told > before:
                 self._failures = 0
-        if not lasted and self.figures.events == before:
+        if not lasted and self._told == before:
             raise Unreachable("the watch ended at once")
         self._heard()
 
@@ -241,6 +249,7 @@ class Reflector:
     def _tell(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
+        self._told += len(changes)
         self.figures.events += len(changes)
         try:
             self._on_change(changes)
@@ -254,6 +263,7 @@ class Reflector:
             if self.contact is not Contact.STARTING:
                 self._log.info("collection_read_again", was=self.contact.value)
             self.contact, self.problem = Contact.WATCHING, None
+            self._on_stand()
 
     async def _on_refused(self, error: ApiError) -> None:
         if error.status not in _VERSION_STAYS:
@@ -261,8 +271,8 @@ class Reflector:
         if error.status == FORBIDDEN:
             self._stand(Contact.FORBIDDEN, self._missing_permission(error))
         elif error.status == NOT_FOUND:
-            self._stand(Contact.ABSENT, f"{self.resource.full_name} is not installed")
             self.synced.set()
+            self._stand(Contact.ABSENT, f"{self.resource.full_name} is not installed")
         else:
             await self._on_failure(error)
             return
@@ -284,6 +294,7 @@ class Reflector:
         before, self.contact, self.problem = self.contact, contact, problem
         if before is contact:
             return
+        self._on_stand()
         if contact is Contact.ABSENT:
             self._log.info("collection_not_installed", problem=problem)
         elif contact is Contact.FORBIDDEN:
@@ -301,3 +312,7 @@ class Reflector:
         name = self.selection.fields.partition("metadata.name=")[2]
         what = f"{self.resource.full_name} {name}" if name else self.resource.full_name
         return f"may not get, list and watch {what} in {where}: {error.message}"
+
+
+def _nobody_cares() -> None:
+    """Until somebody does."""

@@ -46,7 +46,8 @@ from alise_gateway.status import GatewayStatus
 from alise_gateway.tickets import TicketOffice
 from alise_gateway.verdicts import BackendVerdicts
 
-if TYPE_CHECKING:  # it is loaded only into gateways that predict
+if TYPE_CHECKING:  # they are loaded only where they are wanted
+    from alise_gateway.discovery.kubernetes.discovery import KubernetesDiscovery
     from alise_gateway.predict_endpoint import PredictEndpoint
     from alise_gateway.predicting import Predicting
 
@@ -80,7 +81,11 @@ class Gateway:
         self._share = WHOLE
         self.queue = self._build_queue()
         self.predicting = self._build_predicting()
-        self._authenticator = Authenticator(settings.identity, self.clock)
+        self._authenticator = Authenticator(
+            settings.identity, self.clock, expects_tenants=settings.kubernetes.enabled
+        )
+        self.discovery = self._build_discovery()
+        self._settling: asyncio.Task[None] | None = None
         self._prober = Prober(self.registry, settings.health, self.clock)
         self._scraper = Scraper(self.registry, settings.health, self.clock)
         self._tracing = open_tracing(
@@ -98,6 +103,7 @@ class Gateway:
             pools=self.pools,
             request_drain=self.drain_requested.set,
             predicting=self.predicting,
+            discovery=self.discovery,
         )
         control = create_control_app(self.status, admin=False)
         self._parts = self._build_parts()
@@ -132,14 +138,16 @@ class Gateway:
         self._scraper.on_scraped = self._on_scraped
         self._authenticator.on_keys_read = partial(self._on_read, ConfigSource.KEYS)
         self.registry.subscribe(self._on_registry_changed)
+        self.registry.on_readdressed = self._parts.forget
         self._on_registry_changed()
         await self._authenticator.start()
         if self.predicting is not None:
             await self.predicting.start()
         await self._prober.start()
         await self._scraper.start()
-        await self._prober.first_round()
-        await self._scraper.first_round()
+        if self.discovery is not None:
+            self._follow_cluster(self.discovery)
+        await self._look_at_backends()
         settings = self.settings
         await self.listener.open(settings.host, settings.port)
         if settings.admin_port is not None:
@@ -204,11 +212,29 @@ class Gateway:
             self._let_go_of_removed()
         self.queue.tick()
 
+    def _follow_cluster(self, discovery: "KubernetesDiscovery") -> None:
+        self.metrics.cluster.read = discovery.figures
+        discovery.start()
+        # The ports open meanwhile: liveness is not for the API server to decide on.
+        self._settling = asyncio.create_task(
+            discovery.settle(self._look_at_backends), name="cluster-first-look"
+        )
+
+    async def _look_at_backends(self) -> None:
+        """Wait until everything that is listed now has been asked once."""
+        await self._prober.first_round()
+        await self._scraper.first_round()
+
     async def _close(self) -> None:
         await self.listener.close(_GOODBYE_SECONDS)
         await self._admin.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.gather(self._settling, return_exceptions=True)
+        if self.discovery is not None:
+            await self.discovery.stop()
         await self._prober.stop()
         await self._scraper.stop()
         await self._authenticator.stop()
@@ -273,6 +299,24 @@ class Gateway:
         state = QueueState(self.settings.policy(), self.registry.candidates, self._placement)
         # Jitter spreads retries; nothing secret depends on it.
         return QueueController(state, self.clock, random.Random())  # noqa: S311
+
+    def _build_discovery(self) -> "KubernetesDiscovery | None":
+        settings = self.settings.kubernetes
+        if not settings.enabled:
+            return None
+        from alise_cluster.client import load_cluster  # noqa: PLC0415  only where it is wanted
+        from alise_gateway.discovery.kubernetes.discovery import (  # noqa: PLC0415  as above
+            KubernetesDiscovery,
+            Obeying,
+        )
+
+        client = load_cluster(settings.kubeconfig, settings.context, self.clock)
+        obeying = Obeying(
+            set_tenants=self._authenticator.set_tenants,
+            set_policies=self.set_policies,
+            on_applied=self.metrics.cluster.applied,
+        )
+        return KubernetesDiscovery(client, settings, self.registry, self.clock, obeying)
 
     def _build_predicting(self) -> "Predicting | None":
         settings = self.settings.predictor

@@ -35,6 +35,7 @@ from alise_core.policy import (
     class_limits,
 )
 from alise_core.service_class import ServiceClass
+from alise_gateway.settings_kubernetes import KubernetesSettings
 
 _SHOWN_VALUE_CHARS = 80
 
@@ -357,6 +358,7 @@ class GatewaySettings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     predictor: PredictorSettings = PredictorSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
 
     @field_validator("backends")
     @classmethod
