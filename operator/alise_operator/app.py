@@ -80,7 +80,9 @@ class Operator:
         self._identity = settings.identity or socket.gethostname()
         self._metrics = OperatorMetrics(self._world.registry)
         self._recorder = EventRecorder(self._client, _COMPONENT, self._identity, clock)
-        self._catalogue = Catalogue(Serving(settings.serve_inference_pools))
+        self._catalogue = Catalogue(
+            Serving(settings.serve_inference_pools, settings.serve_picked_inference_pools)
+        )
         self._engines = EngineReader(
             settings.scrape_interval_seconds, settings.scrape_timeout_seconds, chance
         )
@@ -189,10 +191,10 @@ class Operator:
     def _connect(self) -> None:
         """Who tells whom."""
         self._engines.on_wanted = self._scrapes.add
-        self._engines.on_unwanted = self._scrapes.queue.discard
+        self._engines.on_unwanted = self._scrapes.discard
         self._engines.on_facts = self._touched
         self._tending.on_followed = self._tends.add
-        self._tending.on_let_go = self._tends.queue.discard
+        self._tending.on_let_go = self._tends.discard
         self._tending.on_reported = lambda key: self._touched([key])
         self._tending.write_now = self._reconciler
         self._tending.tell = self._tell

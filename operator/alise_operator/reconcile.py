@@ -122,7 +122,8 @@ class Reconciler:
         scope = self._scope(key.namespace)
         self._senses.tending.follow(key, pool, scope)
         raw = self._senses.catalogue.raw(key)
-        await self._hands.parents.keep(raw, served=is_served(pool, scope))
+        if await self._hands.parents.keep(raw, served=is_served(pool, scope)):
+            self._hands.statuses.count_write(key)
         return self._again()
 
     async def _policy(self, key: WorkKey, policy: AnyStored) -> float:

@@ -54,7 +54,9 @@ class OperatorSettings(BaseSettings):
     gateway_selector: str = "app.kubernetes.io/component=gateway"
     """Labels of the gateways' pods, whose predicted demand the tuner reads."""
     serve_inference_pools: bool = True
-    """As at the gateways: InferencePools that no ModelPool refers to are pools of their own."""
+    """As at the gateways: off, InferencePools are not looked at, and need not be readable."""
+    serve_picked_inference_pools: bool = False
+    """As at the gateways: serve those of their own even where they have an endpoint picker."""
 
     resync_seconds: Seconds = 300
     """Every object is looked at again after this, whatever was or was not heard of it."""

@@ -1,7 +1,8 @@
 """Works off a queue of keys: a few tasks, each with one key at a time.
 
 The queue decides what is next and when; this waits, works, and hands back how it went. A key whose
-work fails is tried again after its backoff, and one failure is one line in the log.
+work fails is tried again after its backoff; a line in the log says so when it begins to fail, and
+when the reason is another one.
 """
 
 import asyncio
@@ -86,12 +87,18 @@ class Workers(Generic[KeyT]):
         self._pace = pace
         self._observe = observe
         self._more = asyncio.Event()
+        self._failing: dict[KeyT, str] = {}
         self._log = structlog.get_logger("alise_operator")
 
     def add(self, key: KeyT, delay: float = 0.0) -> None:
         """Have a key looked at within so many seconds."""
         self.queue.add(key, self._pace.clock.now() + delay)
         self._more.set()
+
+    def discard(self, key: KeyT) -> None:
+        """Nobody wants to look at a key any more."""
+        self.queue.discard(key)
+        self._failing.pop(key, None)
 
     async def run(self) -> None:
         """Work until cancelled; what waits then is forgotten."""
@@ -101,6 +108,7 @@ class Workers(Generic[KeyT]):
                     group.create_task(self._toil(), name=f"{self._name}-{number}")
         finally:
             self.queue.clear()
+            self._failing.clear()
 
     async def _toil(self) -> None:
         clock = self._pace.clock
@@ -121,9 +129,10 @@ class Workers(Generic[KeyT]):
         try:
             again = await self._work(key)
             result = WorkResult.DONE
+            self._failing.pop(key, None)
         except AliseError as error:
             result = WorkResult.FAILED
-            self._log.warning(f"{self._name}_failed", key=str(key), reason=str(error))
+            self._note_failure(key, str(error))
         except Exception:
             # The boundary of one key's work: the next try starts afresh.
             self._log.exception(f"{self._name}_crashed", key=str(key))
@@ -135,3 +144,8 @@ class Workers(Generic[KeyT]):
             self.add(key, again)
         if self._observe is not None:
             self._observe(key, result, now - began)
+
+    def _note_failure(self, key: KeyT, reason: str) -> None:
+        before, self._failing[key] = self._failing.get(key), reason
+        log = self._log.debug if before == reason else self._log.warning
+        log(f"{self._name}_failed", key=str(key), reason=reason)

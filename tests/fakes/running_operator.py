@@ -11,7 +11,7 @@ from alise_cluster.config import ClusterConfig
 from alise_cluster.pacing import Pacing
 from alise_cluster.resources import Resource
 from alise_operator.app import Operator, Surroundings
-from alise_operator.settings import OperatorSettings
+from alise_operator.settings import load_settings
 from alise_operator.tending import Tuner
 from fakes.api_server import FakeApiServer
 
@@ -70,7 +70,7 @@ class RunningOperator:
         client = ClusterClient(ClusterConfig(server.url, namespace="ns"), request_seconds=5)
         # Retries come at once: what is tested is that they come, not how long they wait.
         world = Surroundings(pacing=Pacing(chance=lambda: 0.0))
-        self.operator = Operator(OperatorSettings(**whole), tuner, client, world)
+        self.operator = Operator(load_settings(whole), tuner, client, world)
         self.registry = world.registry
         self._task: asyncio.Task[None] | None = None
 

@@ -176,6 +176,20 @@ async def test_an_inference_pool_has_us_as_parent_as_long_as_it_is_served(
     assert status["parents"] == [theirs]
 
 
+async def test_inference_pools_need_not_be_readable_where_they_are_not_served(
+    server: FakeApiServer,
+) -> None:
+    resource = "inferencepools.inference.networking.k8s.io"
+    server.forbidden |= {("list", resource), ("watch", resource)}
+    operator = RunningOperator(server, serve_inference_pools=False).start()
+
+    server.put(POOLS, a_pool())
+    await until(server, POOLS, "chat", lambda status: True)
+
+    assert not any(it.resource == resource for it in server.asked)
+    await operator.stop()
+
+
 async def test_nothing_is_decided_before_everything_was_read(server: FakeApiServer) -> None:
     server.put(POOLS, a_pool())
     server.put(PODS, a_pod())

@@ -95,7 +95,11 @@ async def test_failures_are_tried_again_later_and_later() -> None:
         await run_until(shop.workers, enough)
 
     assert times == [0, 1, 3, 7]
-    assert [line["event"] for line in lines] == ["reconcile_failed"] * 3
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("reconcile_failed", "warning"),
+        ("reconcile_failed", "debug"),
+        ("reconcile_failed", "debug"),
+    ]
     assert [result for _, result in shop.observed[:3]] == [WorkResult.FAILED] * 3
 
 

@@ -87,7 +87,10 @@ def _pool_problems(spec: ModelPoolSpec, scope: Scope) -> Iterator[Problem]:
     if ref is None:
         return
     pool = scope.inference_pools.get(ref.name)
-    if pool is None:
+    if not scope.serve_inference_pools:
+        text = "spec.inferencePoolRef: InferencePools are not looked at (serve_inference_pools)"
+        yield Problem(Reason.REF_NOT_FOUND, text)
+    elif pool is None:
         text = f"spec.inferencePoolRef: InferencePool {ref.name!r} does not exist; create it"
         yield Problem(Reason.REF_NOT_FOUND, text)
     elif pool.spec is None:

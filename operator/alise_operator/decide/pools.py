@@ -25,7 +25,7 @@ class Endpoints:
 
 def inference_pool_selection(pool: Stored[InferencePoolSpec]) -> Selection | None:
     """The pods and ports of an InferencePool; ``None`` where its spec is of no use."""
-    if pool.spec is None:
+    if pool.spec is None or pool.deleted:
         return None
     ports = tuple(port.number for port in pool.spec.target_ports)
     return Selection(pool.namespace, pool.spec.selector.match_labels, ports)
@@ -49,6 +49,7 @@ def pool_that_refers_to(scope: Scope, inference_pool: str) -> str | None:
             name
             for name, pool in scope.model_pools.items()
             if pool.spec is not None
+            and not pool.deleted
             and pool.spec.inference_pool_ref is not None
             and pool.spec.inference_pool_ref.name == inference_pool
         ),
@@ -58,9 +59,9 @@ def pool_that_refers_to(scope: Scope, inference_pool: str) -> str | None:
 
 def stands_alone(scope: Scope, pool: Stored[InferencePoolSpec]) -> bool:
     """Whether gateways serve an InferencePool as a pool of its own."""
-    if pool.spec is None or pool.deleted or not scope.serve_inference_pools:
+    if pool.spec is None or pool.deleted:
         return False
-    allowed = scope.serve_pickers or pool.spec.endpoint_picker_ref is None
+    allowed = scope.serve_picked or pool.spec.endpoint_picker_ref is None
     return allowed and pool_that_refers_to(scope, pool.name) is None
 
 
@@ -69,7 +70,7 @@ def pools(scope: Scope) -> tuple[PoolRef, ...]:
     own = [
         PoolRef(scope.namespace, Kind.MODEL_POOL, name)
         for name, pool in scope.model_pools.items()
-        if pool.spec is not None
+        if pool.spec is not None and not pool.deleted
     ]
     foreign = [
         PoolRef(scope.namespace, Kind.INFERENCE_POOL, name)

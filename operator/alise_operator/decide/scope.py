@@ -39,8 +39,9 @@ class Scope:
         pods: All of them.
         engines: By the endpoint's name; what has not been read is missing.
         secrets: By name; what has not been asked for is missing.
-        serve_inference_pools: Gateways serve InferencePools that no ModelPool refers to.
-        serve_pickers: Even those that have an endpoint picker.
+        serve_inference_pools: Gateways look at InferencePools; off, there are none for anybody.
+        serve_picked: Of those that no ModelPool refers to, gateways serve even the ones that have
+            an endpoint picker.
     """
 
     namespace: str
@@ -52,4 +53,4 @@ class Scope:
     engines: Mapping[str, EngineFacts] = field(default_factory=dict)
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     serve_inference_pools: bool = True
-    serve_pickers: bool = False
+    serve_picked: bool = False

@@ -30,7 +30,7 @@ class Serving:
     """What gateways are told about InferencePools; see ``Scope``."""
 
     inference_pools: bool = True
-    pickers: bool = False
+    picked: bool = False
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Catalogue:
     """
 
     def __init__(self, serving: Serving = Serving()) -> None:
-        self._serving = serving
+        self.serving = serving
         self._books: dict[Kind, ObjectBook[Any]] = {kind: ObjectBook(kind) for kind in Kind}
         self._raw: dict[WorkKey, RawObject] = {}
         self._namespaces: dict[str, _Namespace] = {}
@@ -110,8 +110,8 @@ class Catalogue:
             scheduling=tuple(space.scheduling.values()),
             kv_cache=tuple(space.kv_cache.values()),
             pods=space.pods.values(),
-            serve_inference_pools=self._serving.inference_pools,
-            serve_pickers=self._serving.pickers,
+            serve_inference_pools=self.serving.inference_pools,
+            serve_picked=self.serving.picked,
         )
 
     def all_keys(self) -> Iterator[WorkKey]:

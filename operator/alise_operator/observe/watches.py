@@ -59,6 +59,7 @@ class Watches:
                 pacing=pacing,
             )
             for kind in Kind
+            if kind is not Kind.INFERENCE_POOL or catalogue.serving.inference_pools
         ]
         self.reflectors.append(
             Reflector(

@@ -42,6 +42,11 @@ def test_a_pool_that_lost_its_last_endpoint_is() -> None:
     assert news.reason == "NoReadyEndpoints"
 
 
+def test_a_pool_that_still_has_no_endpoint_is_no_news() -> None:
+    assert announce([EMPTY], [condition("Ready", "False", "NoEndpoints")]) == ()
+    assert announce([EMPTY], [condition("Ready", "Unknown", "Invalid")]) == ()
+
+
 def test_another_reason_is_news() -> None:
     before = [condition("Accepted", "False", "Conflicted")]
 

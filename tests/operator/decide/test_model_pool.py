@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,6 +142,14 @@ def test_an_inference_pool_that_is_missing_is_told() -> None:
     assert condition(status, "ResolvedRefs")["reason"] == "RefNotFound"
     assert "'shared'" in condition(status, "ResolvedRefs")["message"]
     assert condition(status, "Ready")["reason"] == "NoEndpoints"
+
+
+def test_an_inference_pool_that_nobody_looks_at_is_told() -> None:
+    scope = replace(a_scope(), serve_inference_pools=False)
+
+    status = decide(scope, a_pool(inferencePoolRef={"name": "shared"})).status
+
+    assert "serve_inference_pools" in condition(status, "ResolvedRefs")["message"]
 
 
 def test_an_inference_pool_that_cannot_be_used_is_told() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -103,6 +104,24 @@ def test_which_pools_are_served() -> None:
     served = {name: is_served(pool, scope) for name, pool in scope.inference_pools.items()}
 
     assert served == {"alone": True, "picked": False, "named": True, "broken": False}
+
+
+def test_pools_that_have_a_picker_are_served_on_request() -> None:
+    scope = replace(
+        a_scope(inference_pools=(an_inference_pool("picked", picker=True),)), serve_picked=True
+    )
+
+    assert is_served(scope.inference_pools["picked"], scope)
+
+
+def test_what_is_being_deleted_is_not_served() -> None:
+    going, via = an_inference_pool("going"), a_pool(inferencePoolRef={"name": "named"})
+    for raw in (going, via):
+        raw["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    named = an_inference_pool("named", picker=True)
+    scope = a_scope(pools=(via,), inference_pools=(going, named))
+
+    assert not any(is_served(pool, scope) for pool in scope.inference_pools.values())
 
 
 ENTRIES = st.lists(
