@@ -1,8 +1,10 @@
 """One real cluster for the whole session, an installation in it, and namespaces for scenarios."""
 
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from running.cluster.own import OwnCluster
 from running.cluster.rollout import wait_until_rolled_out
 
 TEST_SECONDS = 300
+LOGS = Path(__file__).resolve().parents[2] / "build/e2e-logs"
+"""Of the last run, whole; a failure shows their ends."""
 OPEN = {"gateway": {"config": {"identity": {"allow_anonymous": True}}}}
 """Callers need no key."""
 
@@ -57,16 +61,17 @@ def figures(pytestconfig: pytest.Config) -> Figures:
 
 
 @pytest.fixture(scope="session")
-def cluster(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, figures: Figures
-) -> Iterator[OwnCluster]:
+def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[OwnCluster]:
     if not network.inside():
         pytest.exit("these tests run in namespaces of their own: make e2e", returncode=1)
     started = time.monotonic()
-    made = OwnCluster(tmp_path_factory.mktemp("cluster"))
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    made = OwnCluster(LOGS)
     pytestconfig.stash[_CLUSTER] = made
     figures.add("cluster_start_seconds", round(time.monotonic() - started, 1))
     yield made
+    del pytestconfig.stash[_CLUSTER]
     made.stop()
 
 

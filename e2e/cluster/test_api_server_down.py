@@ -2,27 +2,35 @@
 
 import time
 
+from running.cluster.figures import Figures
 from running.cluster.installation import Installation
 from running.cluster.load import COMPLETE, load
 from running.cluster.rollout import scale
 
 AWAY_SECONDS = 20.0
 """Long enough for every watch to break and for retries to have backed off as far as they do."""
-RECOVERY_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
 
 
-def test_traffic_goes_on_and_state_recovers(site: Installation) -> None:
+def test_traffic_goes_on_and_state_recovers(site: Installation, figures: Figures) -> None:
     control_plane = site.cluster.control_plane
     gateways = site.pods("gateway")
+    assert all(len(site.usable(pod)) == 2 for pod in gateways)
     with load(site.url) as seen:
         control_plane.stop_api_server()
-        away = time.monotonic()
-        while time.monotonic() < away + AWAY_SECONDS:
-            seen.more(4)
-        assert all(len(site.usable(pod)) == 2 for pod in gateways)
-        control_plane.start_api_server()
+        try:
+            away = time.monotonic()
+            while time.monotonic() < away + AWAY_SECONDS:
+                seen.more(4)
+            assert all(len(site.usable(pod)) == 2 for pod in gateways)
+        finally:
+            control_plane.start_api_server()
+        back = time.monotonic()
         scale(site.api, site.engines, 3)
-        site.wait_for_endpoints(3, RECOVERY_SECONDS + 30)
+        site.wait_for_endpoints(3, RECOVERY_SECONDS)
+        figures.add(
+            "api_server_back_to_new_engine_served_seconds", round(time.monotonic() - back, 1)
+        )
         seen.more(6)
         scale(site.api, site.engines, 2)
         site.wait_for_endpoints(2)

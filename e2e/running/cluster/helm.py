@@ -40,16 +40,6 @@ class Release:
         """Of the names of all objects."""
         return self.name if "alise" in self.name else f"{self.name}-alise"
 
-    @property
-    def gateway(self) -> Object:
-        """The gateway's Deployment."""
-        return self._deployment("gateway")
-
-    @property
-    def operator(self) -> Object:
-        """The operator's Deployment."""
-        return self._deployment("operator")
-
     def labels(self, component: str) -> dict[str, str]:
         """Of the pods of a component."""
         label = "app.kubernetes.io"
@@ -99,12 +89,12 @@ class Release:
 
     def wait(self) -> None:
         """Until every pod of the newest templates is ready and no other is left."""
-        for component in ("gateway", "operator"):
-            wait_until_rolled_out(self._api, self._deployment(component))
-
-    def _deployment(self, component: str) -> Object:
-        path = resource("apps/v1", "Deployment", self.namespace)
-        return self._api.read(f"{path}/{self.prefix}-{component}")
+        deployments = resource("apps/v1", "Deployment", self.namespace)
+        label = {"app.kubernetes.io/instance": self.name}
+        for item in self._api.items(deployments, label):
+            wait_until_rolled_out(
+                self._api, {**item, "apiVersion": "apps/v1", "kind": "Deployment"}
+            )
 
 
 def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ ENDPOINT_SECONDS = 60.0
 ADMIN_PORT = 8081
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Installation:
     """One release and its engines."""
 
@@ -53,7 +54,7 @@ class Installation:
     def ask(self, pod: Object, path: str) -> Any:
         """What one gateway answers on its admin port."""
         url = f"http://{pod['status']['podIP']}:{ADMIN_PORT}{path}"
-        headers = {"Authorization": f"Bearer {self.admin_token()}"}
+        headers = {"Authorization": f"Bearer {self.admin_token}"}
         return httpx.get(url, headers=headers, timeout=10).raise_for_status().json()
 
     def metrics(self) -> list[Samples]:
@@ -61,8 +62,9 @@ class Installation:
         pods = self.pods("gateway")
         return [scrape(f"http://{pod['status']['podIP']}:{ADMIN_PORT}/metrics") for pod in pods]
 
+    @cached_property
     def admin_token(self) -> str:
-        """Of the admin port, from the Secret that the chart made."""
+        """Of the admin port, from the Secret that the chart made; read once."""
         path = f"/api/v1/namespaces/{self.namespace}/secrets"
         secret = self.api.read(f"{path}/{self.release.prefix}-gateway-admin")
         return base64.b64decode(secret["data"]["token"]).decode()

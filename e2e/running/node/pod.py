@@ -56,10 +56,13 @@ class PodWorker:
         self._standing.containers = [ContainerState(item) for item in spec["containers"]]
 
     def update(self, pod: Object) -> None:
-        """The pod has changed; only its deletion matters here."""
+        """The pod has changed: it is being deleted, or somebody else wrote its status."""
         self._standing.pod = pod
         if "deletionTimestamp" in _named(pod):
             self._deleted.set()
+        elif self._standing.differs_from(pod):
+            # As after an outage of the API server: it took the node for dead.
+            self._changed.set()
 
     def gone(self) -> None:
         """The pod is no more: nobody waits for a grace period."""

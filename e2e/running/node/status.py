@@ -50,9 +50,18 @@ class Standing:
     message: str = ""
     _since: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    @property
+    def ready(self) -> bool:
+        return self.phase is Phase.RUNNING and all(item.ready for item in self.containers)
+
+    def differs_from(self, pod: Object) -> bool:
+        """Whether the API server holds another opinion on the pod's readiness."""
+        conditions = {each["type"]: each for each in pod.get("status", {}).get("conditions", ())}
+        return conditions.get("Ready", {}).get("status", "False") != str(self.ready)
+
     def status(self) -> Object:
         """For the status subresource."""
-        ready = self.phase is Phase.RUNNING and all(item.ready for item in self.containers)
+        ready = self.ready
         scheduled = [
             item
             for item in self.pod.get("status", {}).get("conditions", [])
