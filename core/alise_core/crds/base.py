@@ -3,13 +3,21 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel, to_snake
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from alise_core.crds.names import GROUP, GROUP_OF, INFERENCE_POOL_GROUP, Kind
-from alise_core.crds.rules import Rule, rule, rules_of
+from alise_core.crds.rules import VALIDATIONS, Rule, rule, rules_of
 
 RULES_BROKEN = "rules_broken"
 """The ``type`` of pydantic's error for broken rules; its ``ctx["broken"]`` lists ``Broken``."""
@@ -48,6 +56,17 @@ class Spec(BaseModel):
         allow_inf_nan=False,
         ignored_types=(Rule,),
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Pydantic's hook: the rules travel with the schema of their class."""
+        found = handler(core_schema)
+        rules = [item.as_validation() for item in rules_of(cls)]
+        if rules:
+            handler.resolve_ref_schema(found)[VALIDATIONS] = rules
+        return found
 
     @model_validator(mode="after")
     def _obeys_its_rules(self) -> Self:
@@ -90,10 +109,11 @@ def _list_key(info: FieldInfo) -> str | None:
     return str(keys[0]) if isinstance(keys, list) else None
 
 
-ObjectName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-]
-SecretEntry = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+SECRET_ENTRY = r"^[-._a-zA-Z0-9]+$"
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME)]
+SecretEntry = Annotated[str, Field(min_length=1, max_length=253, pattern=SECRET_ENTRY)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 

@@ -46,7 +46,8 @@ class Platform(StrEnum):
     CPU = "cpu"
 
 
-KvCacheDtype = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9_]+$")]
+KV_CACHE_DTYPE = r"^[a-z0-9_]+$"
+KvCacheDtype = Annotated[str, Field(min_length=1, max_length=64, pattern=KV_CACHE_DTYPE)]
 
 UNQUANTIZED_DTYPES = ("auto", "bfloat16", "float16")
 

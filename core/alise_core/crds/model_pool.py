@@ -18,6 +18,7 @@ from alise_core.crds.base import (
 from alise_core.crds.conditions import CONDITIONS, OBSERVED_GENERATION, Condition
 from alise_core.crds.rules import rule
 
+BASE_PATH = r"^(/[^/?#\s]+)*$"
 ModelId = Annotated[str, Field(min_length=1, max_length=512)]
 
 
@@ -137,7 +138,7 @@ class ModelPoolSpec(Spec):
     base_path: str = Field(
         default="",
         max_length=256,
-        pattern=r"^(/[^/?#\s]+)*$",
+        pattern=BASE_PATH,
         description="Prefix of every request path; none without it.",
     )
     aliases: tuple[Alias, ...] = Field(

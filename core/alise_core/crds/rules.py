@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 S = TypeVar("S")
 
+VALIDATIONS = "x-kubernetes-validations"
+FIELD_PATH = "fieldPath"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -32,6 +35,15 @@ class Rule:
     field: str
     compared_with: str
     holds: Callable[[Any], bool]
+
+    def as_validation(self) -> dict[str, str]:
+        """One entry of ``x-kubernetes-validations``.
+
+        The message names the field too: API servers before 1.28 know no ``fieldPath``.
+        """
+        message = f"{self.field} {self.message}".strip()
+        path = {FIELD_PATH: f".{self.field}"} if self.field else {}
+        return {"rule": self.cel, "message": message, **path}
 
 
 def rule(
