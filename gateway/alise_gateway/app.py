@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
@@ -200,7 +200,7 @@ class Gateway:
         """
         policies = Policies(default or self.settings.policy(), dict(by_model))
         if policies != self.queue.policies:
-            self._govern_backends(policies)
+            self._govern_backends(self.registry.backends, policies)
             self.queue.set_policies(policies)
 
     def set_share(self, index: int, count: int) -> None:
@@ -216,7 +216,7 @@ class Gateway:
         share = Share(index, count)
         if share != self._share:
             self._share = share
-            self._share_backends()
+            self._share_backends(self.registry.backends)
             self.queue.set_share(share)
 
     def sweep(self) -> None:
@@ -277,24 +277,29 @@ class Gateway:
 
     def _on_registry_changed(self) -> None:
         """Keep pools and series in step with discovery, then let the queue look again."""
-        listed = set(self.registry.backends)
-        for backend in listed - self.pools.keys():
-            self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
-            self.metrics.add_backend(backend.name)
-        self._let_go_of_removed()
-        self._govern_backends(self.queue.policies)
-        self._share_backends()
+        changed = [it for it in self.registry.take_changed() if not it.removed]
+        for backend in changed:
+            if backend not in self.pools:
+                self._open_pool(backend)
+        if len(self.pools) > len(self.registry.backends):
+            self._let_go_of_removed()
+        self._govern_backends(changed, self.queue.policies)
+        self._share_backends(changed)
         self.queue.backends_changed()
 
-    def _govern_backends(self, policies: Policies) -> None:
+    def _open_pool(self, backend: Backend) -> None:
+        self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
+        self.metrics.add_backend(backend.name)
+
+    def _govern_backends(self, backends: Iterable[Backend], policies: Policies) -> None:
         """Which models a backend serves, and so by which policy, is known once it was asked."""
         now = self.clock.now()
-        for backend in self.registry.backends:
+        for backend in backends:
             backend.admission.obey(policies.of_backend(backend.models).admission, now)
 
-    def _share_backends(self) -> None:
+    def _share_backends(self, backends: Iterable[Backend]) -> None:
         now = self.clock.now()
-        for backend in self.registry.backends:
+        for backend in backends:
             backend.admission.set_share(self._share, backend.max_in_flight, now)
 
     def _on_scraped(self, backend: Backend, result: ScrapeResult) -> None:
@@ -308,7 +313,8 @@ class Gateway:
         for backend in self.pools.keys() - set(self.registry.backends):
             if backend.in_flight == 0:
                 self.pools.pop(backend).close()
-                self.metrics.forget_backend(backend.name)
+                if not self.registry.has(backend.name):  # else another one has its name by now
+                    self.metrics.forget_backend(backend.name)
                 self._parts.forget(backend)
                 self._placement.forget(backend)
 
@@ -331,6 +337,7 @@ class Gateway:
         obeying = Obeying(
             set_tenants=self._authenticator.set_tenants,
             set_policies=self.set_policies,
+            set_share=lambda share: self.set_share(share.index, share.count),
             on_applied=self.metrics.cluster.applied,
         )
         return KubernetesDiscovery(client, settings, self.registry, self.clock, obeying)

@@ -126,7 +126,7 @@ class KubernetesDiscovery:
         Args:
             then: Waited for when all is read, before the gateway counts as settled.
         """
-        looking = asyncio.ensure_future(self._watches.settle())
+        looking = asyncio.ensure_future(self._look())
         try:
             await asyncio.wait([looking], timeout=self._settings.sync_seconds)
             if not looking.done():
@@ -139,7 +139,6 @@ class KubernetesDiscovery:
             await looking
         finally:
             looking.cancel()
-        self._do(self._reconcile)
         await then()
         self.is_settled, self.gave_up_waiting = True, False
         self._log.info(
@@ -149,6 +148,14 @@ class KubernetesDiscovery:
             endpoints=len(self._membership.endpoints),
             problems=len(self.problems),
         )
+
+    async def _look(self) -> None:
+        """Until all is read: what was read may name Secrets that are to be read too."""
+        while True:
+            await self._watches.settle()
+            self._do(self._reconcile)
+            if not self._watches.unsettled():
+                return
 
     async def stop(self) -> None:
         """Follow it no more; what is known stays in force. May be called without ``start``."""
