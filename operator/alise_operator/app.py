@@ -1,6 +1,7 @@
 """The operator's objects and their wiring: settings in, a running operator out."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from alise_cluster.pacing import Pacing
 from alise_cluster.resources import LEASES, metadata, resource_of
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.crds.governing import PoolRef
-from alise_operator.act.parents import ParentKeeper
 from alise_operator.act.status import StatusWriter
 from alise_operator.decide.announcements import Announcement, EventType
 from alise_operator.decide.parents import Parent
@@ -27,7 +27,7 @@ from alise_operator.observe.catalogue import Catalogue, Serving
 from alise_operator.observe.engines import EngineReader
 from alise_operator.observe.secret_lookup import SecretLookup
 from alise_operator.observe.watches import Watches
-from alise_operator.reconcile import Hands, Intervals, Reconciler, Senses
+from alise_operator.reconcile import Intervals, Reconciler, Senses
 from alise_operator.settings import OperatorSettings
 from alise_operator.tending import Tending, Tuner
 from alise_operator.web import ProbeServer
@@ -35,6 +35,8 @@ from alise_operator.work_queue import Backoff, WorkQueue
 from alise_operator.workers import Pace, Workers
 
 _COMPONENT = "alise-operator"
+_FLUSH_SECONDS = 3.0
+"""For Events at the end: a pod that is told to stop has half a minute for everything."""
 _ENGINE_BACKOFF = Backoff(first_seconds=2.0, most_seconds=300.0)
 _TUNER_BACKOFF = Backoff(first_seconds=5.0, most_seconds=60.0)
 
@@ -129,7 +131,9 @@ class Operator:
             stopping.cancel()
             for task in tasks:
                 await _end(task)
-            await self._recorder.flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self._recorder.flush()
             await self._engines.close()
             await self.probes.close()
             await self._client.close()
@@ -138,16 +142,13 @@ class Operator:
     def _make_reconciler(self) -> Reconciler:
         settings, clock = self._settings, self._world.clock
         lookup = SecretLookup(self._client, settings.secret_interval_seconds, clock)
-        parent = parent_of(settings, self._client)
-        hands = Hands(
-            StatusWriter(
-                self._client, self._recorder, self._metrics, clock, settings.resync_seconds
-            ),
-            ParentKeeper(self._client, parent, clock),
+        writer = StatusWriter(
+            self._client, self._recorder, self._metrics, clock, settings.resync_seconds
         )
         senses = Senses(self._catalogue, self._engines, lookup, self._tending, clock)
         intervals = Intervals(settings.resync_seconds, settings.secret_interval_seconds)
-        return Reconciler(senses, hands, intervals, self._world.pacing.chance)
+        parent = parent_of(settings, self._client)
+        return Reconciler(senses, writer, parent, intervals, self._world.pacing.chance)
 
     def _make_workers(self) -> tuple[Workers[WorkKey], Workers[str], Workers[PoolRef]]:
         chance, clock = self._world.pacing.chance, self._world.clock

@@ -8,9 +8,8 @@ import structlog
 import uvloop
 
 from alise_cluster.client import load_cluster
-from alise_core.clock import MonotonicClock
 from alise_core.errors import AliseError
-from alise_operator.act.parents import ParentKeeper
+from alise_operator.act.parents import remove_parents
 from alise_operator.app import Operator, namespace_of, parent_of
 from alise_operator.logs import configure_logging
 from alise_operator.settings import OperatorSettings
@@ -48,9 +47,9 @@ async def _serve(settings: OperatorSettings) -> None:
 async def _clean_up(settings: OperatorSettings) -> int:
     log = structlog.get_logger("alise_operator")
     client = load_cluster(settings.kubeconfig, settings.context)
-    keeper = ParentKeeper(client, parent_of(settings, client), MonotonicClock())
+    where, parent = namespace_of(settings, client), parent_of(settings, client)
     try:
-        removed = await keeper.remove_all(namespace_of(settings, client))
+        removed = await remove_parents(client, where, parent)
     except AliseError as error:
         log.error("cleanup_failed", reason=str(error))  # noqa: TRY400  its text says all
         return 1

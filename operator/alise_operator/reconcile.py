@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 
 from alise_core.clock import Clock
 from alise_core.crds.names import Kind
-from alise_operator.act.parents import ParentKeeper
 from alise_operator.act.status import StatusWriter
 from alise_operator.decide import model_pool, tenant
 from alise_operator.decide.model_pool import decide_model_pool
-from alise_operator.decide.parents import is_served
+from alise_operator.decide.parents import Parent, decide_parents, is_served
 from alise_operator.decide.pods import endpoint_names
 from alise_operator.decide.policy import decide_policy
 from alise_operator.decide.pools import selection_of
@@ -53,29 +52,28 @@ class Senses:
     clock: Clock
 
 
-@dataclass(frozen=True, slots=True)
-class Hands:
-    """What a look may write with."""
-
-    statuses: StatusWriter
-    parents: ParentKeeper
-
-
 class Reconciler:
     """One look at one object of any kind.
 
     Args:
         senses: What it goes by.
-        hands: What it writes with.
+        writer: What it writes with.
+        parent: What serves InferencePools.
         intervals: When to look again.
         chance: A number in [0, 1), a new one with each call: spreads looks that began together.
     """
 
     def __init__(
-        self, senses: Senses, hands: Hands, intervals: Intervals, chance: Callable[[], float]
+        self,
+        senses: Senses,
+        writer: StatusWriter,
+        parent: Parent,
+        intervals: Intervals,
+        chance: Callable[[], float],
     ) -> None:
         self._senses = senses
-        self._hands = hands
+        self._writer = writer
+        self._parent = parent
         self._intervals = intervals
         self._chance = chance
 
@@ -102,7 +100,7 @@ class Reconciler:
                 return await self._tenant(key, found)
 
     def _let_go(self, key: WorkKey) -> None:
-        self._hands.statuses.forget(key)
+        self._writer.forget(key)
         self._senses.engines.want(key, ())
         self._senses.tending.let_go(key)
 
@@ -121,9 +119,11 @@ class Reconciler:
     async def _inference_pool(self, key: WorkKey, pool: AnyStored) -> float:
         scope = self._scope(key.namespace)
         self._senses.tending.follow(key, pool, scope)
-        raw = self._senses.catalogue.raw(key)
-        if await self._hands.parents.keep(raw, served=is_served(pool, scope)):
-            self._hands.statuses.count_write(key)
+        served = is_served(pool, scope)
+        clock, raw = self._senses.clock, self._senses.catalogue.raw(key)
+        await self._writer.write(
+            key, raw, lambda raw: decide_parents(raw, self._parent, clock.unix(), served=served)
+        )
         return self._again()
 
     async def _policy(self, key: WorkKey, policy: AnyStored) -> float:
@@ -155,7 +155,7 @@ class Reconciler:
 
     async def _write(self, key: WorkKey, decide: Decide) -> None:
         clock = self._senses.clock
-        await self._hands.statuses.write(
+        await self._writer.write(
             key,
             self._senses.catalogue.raw(key),
             lambda raw: decide(mapping_at(raw, "status"), clock.unix()),

@@ -98,14 +98,10 @@ class StatusWriter:
             raise
         if written and sent is not None:
             self._written[key] = sent
-            self.count_write(key)
+            self._metrics.status_writes.labels(key.kind.value).inc()
             self._log.debug("status_written", object=str(key), fields=sorted(sent.patch))
             self._tell(key, seen, told)
         return written
-
-    def count_write(self, key: WorkKey) -> None:
-        """A status was written, by us or by somebody of ours."""
-        self._metrics.status_writes.labels(key.kind.value).inc()
 
     def forget(self, key: WorkKey) -> None:
         """The object is gone."""

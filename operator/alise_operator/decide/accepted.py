@@ -6,6 +6,8 @@ from alise_core.crds.conditions import ConditionType, Reason
 from alise_operator.decide.conditions import Finding, false
 from alise_operator.decide.references import enumerate_some
 
+VALID = "The spec is valid"
+
 
 def invalid(problems: Iterable[str], *, seen_good: bool) -> Finding:
     """The newest spec is wrong; what is in force instead is said as far as it is known.

@@ -22,13 +22,13 @@ class Finding:
     type: ConditionType
     status: ConditionStatus
     reason: Reason
-    message: str = ""
+    message: str
 
 
 RawCondition = Mapping[str, object]
 
 
-def true(kind: ConditionType, reason: Reason, message: str = "") -> Finding:
+def true(kind: ConditionType, reason: Reason, message: str) -> Finding:
     """It is so."""
     return Finding(kind, ConditionStatus.TRUE, reason, message)
 

@@ -7,7 +7,7 @@ from alise_core.crds.conditions import ConditionType, Reason
 from alise_core.crds.governing import PoolRef, governing
 from alise_core.crds.model_pool import EndpointCount, ModelPoolSpec
 from alise_core.crds.names import Kind
-from alise_operator.decide.accepted import invalid
+from alise_operator.decide.accepted import VALID, invalid
 from alise_operator.decide.announcements import Announcement, announce, announce_in_force
 from alise_operator.decide.conditions import Finding, false, merge, true, unknown
 from alise_operator.decide.engine import EngineFacts
@@ -72,7 +72,7 @@ def secrets_named(spec: ModelPoolSpec | None) -> tuple[NamedSecret, ...]:
 def _accepted(pool: Stored[ModelPoolSpec]) -> Finding:
     if pool.problems:
         return invalid(pool.problems, seen_good=pool.spec is not None)
-    return true(ConditionType.ACCEPTED, Reason.ACCEPTED)
+    return true(ConditionType.ACCEPTED, Reason.ACCEPTED, VALID)
 
 
 def _resolved(spec: ModelPoolSpec | None, scope: Scope) -> Finding:

@@ -12,15 +12,23 @@ from dataclasses import dataclass
 from alise_core.crds.book import Stored
 from alise_core.crds.inference_pool import InferencePoolSpec
 from alise_core.crds.names import CONTROLLER_NAME
+from alise_core.errors import AliseError
 from alise_operator.decide.conditions import timestamp
 from alise_operator.decide.pools import pool_that_refers_to, stands_alone
 from alise_operator.decide.raw import mapping_at, sequence_at, text_at
 from alise_operator.decide.scope import Scope
-from alise_operator.decide.status import Json
+from alise_operator.decide.status import Json, Verdict
 
 MOST_PARENTS = 32
 """What the API server takes."""
-_CONDITIONS = (("Accepted", "Accepted"), ("ResolvedRefs", "ResolvedRefs"))
+_CONDITIONS = (
+    ("Accepted", "Accepted", "Served by ALISE"),
+    ("ResolvedRefs", "ResolvedRefs", "ALISE chooses endpoints by itself"),
+)
+
+
+class TooManyParents(AliseError):
+    """The list is full of other gateways' entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +72,29 @@ def parents_with(
     return wanted
 
 
-def standing_parents(raw: Mapping[str, object]) -> list[Json]:
-    """The list that stands there."""
-    return list(_entries(raw))
+def decide_parents(
+    raw: Mapping[str, object], parent: Parent, unix: float, *, served: bool
+) -> Verdict:
+    """What the status of an InferencePool ought to say, as far as it is about us.
+
+    Args:
+        raw: The InferencePool.
+        parent: Who we are.
+        unix: Now, in seconds since the epoch.
+        served: Whether gateways send requests to it.
+
+    Raises:
+        TooManyParents: There is no room for our entry.
+    """
+    parents = parents_with(raw, parent, unix, served=served)
+    if parents == list(_entries(raw)):
+        return Verdict({})
+    if len(parents) > MOST_PARENTS:
+        raise TooManyParents(
+            f"status.parents has {MOST_PARENTS} entries of others: there is no room for ours; "
+            "gateways that are gone should take theirs away"
+        )
+    return Verdict({"parents": parents})
 
 
 def _entries(raw: Mapping[str, object]) -> Sequence[object]:
@@ -104,11 +132,11 @@ def _ours(
                 "type": kind,
                 "status": "True",
                 "reason": reason,
-                "message": "",
+                "message": message,
                 "observedGeneration": generation if isinstance(generation, int) else 0,
                 "lastTransitionTime": _since(standing.get(kind, {}), unix),
             }
-            for kind, reason in _CONDITIONS
+            for kind, reason, message in _CONDITIONS
         ],
     }
 

@@ -177,4 +177,4 @@ def _target_status(target: _Target, policy: str) -> Json:
     status = PolicyTargetStatus(
         kind=target.kind.value, name=target.name, in_force=in_force, message=message
     )
-    return status.model_dump(by_alias=True)
+    return status.model_dump(by_alias=True, exclude=set() if message else {"message"})

@@ -60,7 +60,9 @@ def resolved(problems: Iterable[Problem]) -> Finding:
         if texts:
             make = false if reason is Reason.REF_NOT_FOUND else unknown
             return make(ConditionType.RESOLVED_REFS, reason, enumerate_some(texts))
-    return true(ConditionType.RESOLVED_REFS, Reason.RESOLVED)
+    return true(
+        ConditionType.RESOLVED_REFS, Reason.RESOLVED, "Everything that the spec names exists"
+    )
 
 
 def secret_problems(

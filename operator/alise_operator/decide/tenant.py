@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from alise_core.crds.book import Stored
 from alise_core.crds.conditions import ConditionType, Reason
 from alise_core.crds.tenant import TenantSpec
-from alise_operator.decide.accepted import invalid
+from alise_operator.decide.accepted import VALID, invalid
 from alise_operator.decide.announcements import announce
 from alise_operator.decide.conditions import Finding, merge, true, unknown
 from alise_operator.decide.raw import sequence_at
@@ -52,7 +52,7 @@ def secrets_named(spec: TenantSpec | None) -> tuple[NamedSecret, ...]:
 def _accepted(tenant: Stored[TenantSpec]) -> Finding:
     if tenant.problems:
         return invalid(tenant.problems, seen_good=tenant.spec is not None)
-    message = ""
+    message = VALID
     if tenant.spec is not None and not tenant.spec.api_key_secret_refs:
         message = "Without apiKeySecretRefs nobody can call as this tenant by an API key"
     return true(ConditionType.ACCEPTED, Reason.ACCEPTED, message)

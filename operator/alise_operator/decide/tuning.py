@@ -43,14 +43,14 @@ def tuning_fields(reports: Sequence[TuningReport]) -> dict[str, Json]:
     )
     pressure = None if hottest is None else hottest.status.pressure
     return {
-        # Without nulls: the API server does not keep them, and they would differ for ever.
+        # Without nulls, which the API server does not keep: they would differ for ever.
         "pools": [
-            report.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+            report.status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             for report in ordered
         ],
-        "rung": "" if hottest is None else hottest.status.rung,
-        "pressure": "" if pressure is None else f"{pressure:.2f}",
-        "lastAction": "" if recent is None else recent.action,
+        "rung": (hottest.status.rung or None) if hottest else None,
+        "pressure": None if pressure is None else f"{pressure:.2f}",
+        "lastAction": None if recent is None else recent.action,
     }
 
 

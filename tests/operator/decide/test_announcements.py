@@ -10,7 +10,7 @@ from alise_operator.decide.announcements import (
 from alise_operator.decide.conditions import Finding, false, true, unknown
 
 INVALID = false(ConditionType.ACCEPTED, Reason.INVALID, "spec.x: wrong")
-ACCEPTED = true(ConditionType.ACCEPTED, Reason.ACCEPTED)
+ACCEPTED = true(ConditionType.ACCEPTED, Reason.ACCEPTED, "fine")
 EMPTY = false(ConditionType.READY, Reason.NO_READY_ENDPOINTS, "None of 2 is ready")
 UNCHECKED = unknown(ConditionType.RESOLVED_REFS, Reason.NOT_CHECKED, "not yet")
 

@@ -10,13 +10,13 @@ def standing(**changes: object) -> dict[str, object]:
         "type": "Accepted",
         "status": "True",
         "reason": "Accepted",
-        "message": "",
+        "message": "fine",
         "observedGeneration": 1,
         "lastTransitionTime": SINCE,
     } | changes
 
 
-def accepted(message: str = "") -> Finding:
+def accepted(message: str = "fine") -> Finding:
     return true(ConditionType.ACCEPTED, Reason.ACCEPTED, message)
 
 

@@ -1,14 +1,16 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_operator.decide.parents import (
     Parent,
+    TooManyParents,
+    decide_parents,
     is_served,
     parents_with,
-    standing_parents,
 )
 from fakes.custom_objects import Raw, a_pool, a_scope, an_inference_pool
 
@@ -87,9 +89,18 @@ def test_ours_twice_becomes_ours_once() -> None:
 
 
 def test_a_pool_without_a_status_has_no_parents() -> None:
-    assert standing_parents(an_inference_pool()) == []
-    assert standing_parents(an_inference_pool() | {"status": {"parents": "?"}}) == []
+    standing: list[dict[str, Any]] = [{}, {"parents": "?"}, {"parents": []}]
+    for status in standing:
+        raw = an_inference_pool() | {"status": status}
+        assert decide_parents(raw, US, NOW, served=False).status == {}
     assert parents_with(an_inference_pool(), US, NOW, served=False) == []
+
+
+def test_a_full_list_is_left_alone() -> None:
+    many = [THEIRS | {"parentRef": {"name": str(index)}} for index in range(32)]
+
+    with pytest.raises(TooManyParents, match="32"):
+        decide_parents(a_served(many), US, NOW, served=True)
 
 
 def test_which_pools_are_served() -> None:
