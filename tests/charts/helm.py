@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -72,6 +72,7 @@ class Helm:
         name: str = "alise",
         namespace: str = "llm",
         kube_version: str = NEWEST,
+        api_versions: Sequence[str] = (),
     ) -> Rendered:
         """The objects of a release; what was rendered before is remembered.
 
@@ -85,6 +86,7 @@ class Helm:
             "name": name,
             "namespace": namespace,
             "kube_version": kube_version,
+            "api_versions": list(api_versions),
         }
         key = json.dumps(request)
         if key not in self._rendered:

@@ -35,7 +35,8 @@ def answer(request: dict[str, Any]) -> object:
     if operation == "render":
         with Chart.load(request["chart"]) as chart:
             # Chart.render has no way to name the cluster's version; the library underneath has.
-            options = {name: request[name] for name in ("name", "namespace", "kube_version")}
+            names = ("name", "namespace", "kube_version", "api_versions")
+            options = {name: request[name] for name in names}
             text = _native.call_string(
                 "helm_render", chart._raw(), json.dumps(request["values"]), json.dumps(options)
             )

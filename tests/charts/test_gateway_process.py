@@ -18,11 +18,12 @@ def settings_text(rendered: Rendered) -> str:
 
 def load(rendered: Rendered, tmp_path: Path) -> GatewaySettings:
     file = tmp_path / "gateway.yaml"
-    document = yaml.safe_load(settings_text(rendered))
-    if "kubernetes" not in GatewaySettings.model_fields:
-        document.pop("kubernetes", None)
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return load_settings(file, {})
+    file.write_text(settings_text(rendered), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        (container, *_) = dict(rendered.pod_specs())["Deployment alise-gateway"]["containers"]
+        for variable in container.get("env", ()):
+            patch.setenv(variable["name"], variable.get("value", "alise-gateway-0"))
+        return load_settings(file, {})
 
 
 @pytest.mark.parametrize("name", SETS)

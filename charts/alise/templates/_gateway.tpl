@@ -26,6 +26,7 @@
   "all_namespaces" .Values.clusterWide
   "peers_selector" (include "alise.selector" (dict "root" . "component" "gateway"))
   "serve_inference_pools" .Values.gateway.kubernetes.serveInferencePools
+  "serve_picked_inference_pools" .Values.gateway.kubernetes.servePickedInferencePools
 ) -}}
 {{- end -}}
 {{- mergeOverwrite $ours (deepCopy $given) | toYaml -}}

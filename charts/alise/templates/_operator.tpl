@@ -16,6 +16,8 @@
   value: {{ include "alise.selector" (dict "root" . "component" "gateway") | quote }}
 - name: ALISE_OPERATOR_SERVE_INFERENCE_POOLS
   value: {{ .Values.gateway.kubernetes.serveInferencePools | quote }}
+- name: ALISE_OPERATOR_SERVE_PICKED_INFERENCE_POOLS
+  value: {{ .Values.gateway.kubernetes.servePickedInferencePools | quote }}
 - name: ALISE_OPERATOR_LOG_LEVEL
   value: {{ .Values.operator.logLevel | quote }}
 {{- if .Values.clusterWide }}
