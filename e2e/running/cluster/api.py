@@ -153,10 +153,10 @@ def _trust(cluster: Object) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _file(entry: Object, name: str) -> Iterator[str | None]:
+def _file(entry: Object, name: str) -> Iterator[str]:
     """Path of what a kubeconfig holds by path or in itself."""
     if f"{name}-data" not in entry:
-        yield entry.get(name)
+        yield entry[name]
         return
     with tempfile.NamedTemporaryFile() as file:
         file.write(base64.b64decode(entry[f"{name}-data"]))

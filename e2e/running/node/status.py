@@ -57,7 +57,8 @@ class Standing:
     def differs_from(self, pod: Object) -> bool:
         """Whether the API server holds another opinion on the pod's readiness."""
         conditions = {each["type"]: each for each in pod.get("status", {}).get("conditions", ())}
-        return conditions.get("Ready", {}).get("status", "False") != str(self.ready)
+        told: str = conditions.get("Ready", {}).get("status", "False")
+        return told != str(self.ready)
 
     def status(self) -> Object:
         """For the status subresource."""
