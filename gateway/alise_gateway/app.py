@@ -5,9 +5,10 @@ included; ``process.py`` puts a process around it.
 """
 
 import asyncio
+import contextlib
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
@@ -74,6 +75,7 @@ class Gateway:
         self.settings = settings
         self.clock = clock or MonotonicClock()
         self.drain_requested = asyncio.Event()
+        self._in_a_hurry = asyncio.Event()
         self.pools: dict[Backend, UpstreamPool] = {}
         self.registry = BackendRegistry(settings, self.clock)
         self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
@@ -155,8 +157,14 @@ class Gateway:
         self._sweep_later()
         _LOG.info("gateway_ready", host=settings.host, port=self.port, admin_port=self.admin_port)
 
+    def hurry(self) -> None:
+        """Whoever stops the gateway will not wait: end what is in progress now."""
+        self._in_a_hurry.set()
+        self.pipeline.abort()
+
     async def stop(self, drain_seconds: float | None = None) -> None:
-        """Admit nothing more, let what runs finish within the drain time, then close everything."""
+        """Let clients leave, admit nothing more, let what runs finish, then close everything."""
+        await self._linger()
         patience = self.settings.timeouts.drain_seconds if drain_seconds is None else drain_seconds
         idle = asyncio.Event()
         self.pipeline.drain(idle.set)
@@ -169,6 +177,15 @@ class Gateway:
             _LOG.warning("gateway_drain_timed_out", in_progress=self.pipeline.active)
             self.pipeline.abort()
         await self._close()
+
+    async def _linger(self) -> None:
+        self.pipeline.leave()
+        seconds = self.settings.timeouts.linger_seconds
+        if seconds and not self._in_a_hurry.is_set():
+            _LOG.info("gateway_lingering", seconds=seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._in_a_hurry.wait()
 
     def set_policies(
         self,
@@ -183,7 +200,7 @@ class Gateway:
         """
         policies = Policies(default or self.settings.policy(), dict(by_model))
         if policies != self.queue.policies:
-            self._govern_backends(policies)
+            self._govern_backends(self.registry.backends, policies)
             self.queue.set_policies(policies)
 
     def set_share(self, index: int, count: int) -> None:
@@ -199,7 +216,7 @@ class Gateway:
         share = Share(index, count)
         if share != self._share:
             self._share = share
-            self._share_backends()
+            self._share_backends(self.registry.backends)
             self.queue.set_share(share)
 
     def sweep(self) -> None:
@@ -260,24 +277,29 @@ class Gateway:
 
     def _on_registry_changed(self) -> None:
         """Keep pools and series in step with discovery, then let the queue look again."""
-        listed = set(self.registry.backends)
-        for backend in listed - self.pools.keys():
-            self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
-            self.metrics.add_backend(backend.name)
-        self._let_go_of_removed()
-        self._govern_backends(self.queue.policies)
-        self._share_backends()
+        changed = [it for it in self.registry.take_changed() if not it.removed]
+        for backend in changed:
+            if backend not in self.pools:
+                self._open_pool(backend)
+        if len(self.pools) > len(self.registry.backends):
+            self._let_go_of_removed()
+        self._govern_backends(changed, self.queue.policies)
+        self._share_backends(changed)
         self.queue.backends_changed()
 
-    def _govern_backends(self, policies: Policies) -> None:
+    def _open_pool(self, backend: Backend) -> None:
+        self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
+        self.metrics.add_backend(backend.name)
+
+    def _govern_backends(self, backends: Iterable[Backend], policies: Policies) -> None:
         """Which models a backend serves, and so by which policy, is known once it was asked."""
         now = self.clock.now()
-        for backend in self.registry.backends:
+        for backend in backends:
             backend.admission.obey(policies.of_backend(backend.models).admission, now)
 
-    def _share_backends(self) -> None:
+    def _share_backends(self, backends: Iterable[Backend]) -> None:
         now = self.clock.now()
-        for backend in self.registry.backends:
+        for backend in backends:
             backend.admission.set_share(self._share, backend.max_in_flight, now)
 
     def _on_scraped(self, backend: Backend, result: ScrapeResult) -> None:

@@ -50,13 +50,13 @@ def test_given_settings_win_over_the_charts(helm: Helm, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("drain", [None, 1, 300.5, 3_600])
-def test_pods_are_given_the_time_to_drain(drain: float | None, helm: Helm) -> None:
+def test_pods_are_given_the_time_to_linger_and_drain(drain: float | None, helm: Helm) -> None:
     timeouts = {} if drain is None else {"drain_seconds": drain}
     rendered = helm.render({"gateway": {"config": {"timeouts": timeouts}, "preStopSeconds": 7}})
     pod = dict(rendered.pod_specs())["Deployment alise-gateway"]
     wanted = TimeoutSettings().drain_seconds if drain is None else drain
 
-    assert 7 + wanted + 20 <= pod["terminationGracePeriodSeconds"] <= 7 + wanted + 21
+    assert 12 + wanted + 20 <= pod["terminationGracePeriodSeconds"] <= 12 + wanted + 21
 
 
 def test_other_settings_roll_the_pods_and_nothing_else_does(helm: Helm) -> None:

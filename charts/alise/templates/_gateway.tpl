@@ -15,6 +15,7 @@
   "admin_host" .Values.gateway.host
   "admin_port" (int .Values.gateway.ports.admin)
   "predictor" (dict "snapshot_file" "/var/lib/alise/learned.bin")
+  "timeouts" (dict "linger_seconds" 5)
 -}}
 {{- if .Values.gateway.adminToken.enabled -}}
 {{- $_ := set $ours "admin_token_file" "/run/alise/token" -}}
@@ -37,9 +38,15 @@
 {{- $timeouts.drain_seconds | default 120 | float64 | ceil | int -}}
 {{- end -}}
 
-{{/* The wait before SIGTERM, the drain, and some time to write the snapshot and close. */}}
+{{/* How long clients with open connections are served and sent elsewhere after SIGTERM. */}}
+{{- define "alise.gateway.lingerSeconds" -}}
+{{- $timeouts := (.Values.gateway.config | default dict).timeouts | default dict -}}
+{{- if hasKey $timeouts "linger_seconds" -}}{{- $timeouts.linger_seconds | float64 | ceil | int -}}{{- else -}}5{{- end -}}
+{{- end -}}
+
+{{/* The wait before SIGTERM, the linger, the drain, and some time to write the snapshot and close. */}}
 {{- define "alise.gateway.gracePeriod" -}}
-{{- add (int .Values.gateway.preStopSeconds) (include "alise.gateway.drainSeconds" . | int) 20 -}}
+{{- add (int .Values.gateway.preStopSeconds) (include "alise.gateway.lingerSeconds" . | int) (include "alise.gateway.drainSeconds" . | int) 20 -}}
 {{- end -}}
 
 {{- define "alise.gateway.autoscaled" -}}

@@ -79,6 +79,7 @@ class BackendRegistry:
         self._candidates: dict[str, tuple[Backend, ...]] = {}
         self._departed: dict[str, tuple[ServedModel, float]] = {}
         self._subscribers: list[Callable[[], None]] = []
+        self._touched: set[Backend] = set()
         self._has_catalogue = False
         self.on_readdressed: Callable[[Backend], None] = _nobody_cares
         self.backends: tuple[Backend, ...] = ()
@@ -214,6 +215,7 @@ class BackendRegistry:
         """Give it so many requests at a time from now on."""
         if backend.max_in_flight != max_in_flight:
             backend.max_in_flight = max_in_flight
+            self._touched.add(backend)
             self._notify()
 
     def set_api_key(self, backend: Backend, api_key: str | None) -> None:
@@ -239,8 +241,11 @@ class BackendRegistry:
         self._has_catalogue = True
         if backend.removed or backend.models == models:
             return
+        names = backend.models.keys() | models.keys()
         backend.models = models
-        self._changed()
+        self._touched.add(backend)
+        self._find_candidates(names)
+        self._notify()
 
     def set_probe(self, backend: Backend, state: ProbeState, error: str | None) -> None:
         """Note how a backend is doing, and why when that is not well."""
@@ -249,6 +254,14 @@ class BackendRegistry:
             return
         backend.probe = state
         self._notify()
+
+    def take_changed(self) -> set[Backend]:
+        """Backends that were listed or removed, or whose models or limit have changed.
+
+        Since this was asked last, by the one who keeps something of its own for every backend.
+        """
+        touched, self._touched = self._touched, set()
+        return touched
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called after every change of membership, models or probe states.
@@ -276,6 +289,7 @@ class BackendRegistry:
             admission_policy=self._admission,
         )
         self._backends[backend.name] = backend
+        self._touched.add(backend)
         return backend
 
     def _let_go(self, name: BackendName) -> bool:
@@ -283,11 +297,13 @@ class BackendRegistry:
         if backend is None:
             return False
         backend.removed = True
+        self._touched.add(backend)
         forget_at = self._clock.now() + REMEMBER_SECONDS
         self._departed |= {model.name: (model, forget_at) for model in backend.models.values()}
         return True
 
     def _changed(self) -> None:
+        """Membership is another one."""
         self.backends = tuple(self._backends.values())
         candidates: dict[str, list[Backend]] = {}
         for backend in self.backends:
@@ -297,6 +313,16 @@ class BackendRegistry:
         for name in candidates:
             self._departed.pop(name, None)
         self._notify()
+
+    def _find_candidates(self, names: Iterable[str]) -> None:
+        """One backend's models are others: with a thousand backends, all anew takes long."""
+        for name in names:
+            found = tuple(backend for backend in self.backends if name in backend.models)
+            if found:
+                self._candidates[name] = found
+                self._departed.pop(name, None)
+            else:
+                self._candidates.pop(name, None)
 
     def _notify(self) -> None:
         for callback in tuple(self._subscribers):

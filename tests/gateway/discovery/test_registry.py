@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from alise_core.errors import ConfigError
 from alise_core.units import BackendName
-from alise_gateway.discovery.registry import REMEMBER_SECONDS, BackendRegistry
-from alise_gateway.domain.backend import Backend, ProbeState, ServedModel
+from alise_gateway.discovery.catalogue import Target
+from alise_gateway.discovery.registry import REMEMBER_SECONDS, BackendRegistry, Member
+from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState, ServedModel
 from alise_gateway.domain.breaker import BreakerState
 from alise_gateway.settings import (
     AliasSetting,
@@ -284,3 +285,84 @@ def test_late_news_of_a_removed_backend_change_nothing() -> None:
     subject.set_probe(first, ProbeState.HEALTHY, None)
     assert subject.candidates("m") == ()
     assert not calls
+
+
+def test_many_are_exchanged_at_once_or_not_at_all() -> None:
+    subject = registry()
+    told: list[tuple[Backend, ...]] = []
+    subject.subscribe(lambda: told.append(subject.backends))
+    first, second = subject.backends
+    third = Member(BackendAddress(BackendName("h:1"), "h", 1), 5, is_ready=False)
+
+    subject.exchange([first.name], [Member(first.address, 7), third])
+    assert [backend.max_in_flight for backend in subject.backends] == [256, 7, 5]
+    assert (first.removed, second.removed, len(told)) == (True, False, 1)
+    with pytest.raises(ConfigError, match="more than once"):
+        subject.exchange([first.name], [third])
+    assert len(subject.backends) == 3
+    subject.exchange([BackendName("unknown")], [])
+    assert len(told) == 1
+
+
+def test_who_keeps_something_for_every_backend_learns_which_have_changed() -> None:
+    subject = registry()
+    first, second = subject.backends
+    assert subject.take_changed() == {first, second}
+    assert subject.take_changed() == set()
+
+    subject.set_models(first, models("m"))
+    subject.set_models(first, models("m"))
+    subject.set_limit(second, 3)
+    assert subject.take_changed() == {first, second}
+    subject.set_probe(first, ProbeState.HEALTHY, None)
+    subject.set_ready(first, False)
+    assert subject.take_changed() == set()
+    subject.remove(first.name)
+    assert subject.take_changed() == {first}
+
+
+def test_a_key_changes_for_the_next_request() -> None:
+    subject = registry()
+    backend = subject.backends[0]
+    told: list[Backend] = []
+    subject.on_readdressed = told.append
+
+    subject.set_api_key(backend, "secret")
+    subject.set_api_key(backend, "secret")
+
+    assert (backend.address.api_key, told) == ("secret", [backend])
+    assert "secret" not in repr(backend)
+
+
+def test_names_are_changed_as_a_whole_or_not_at_all() -> None:
+    subject = registry(aliases={"a": "m"})
+    told: list[int] = []
+    subject.subscribe(lambda: told.append(1))
+
+    subject.set_names({"b": (Target("m"),)}, {"m": "n"})
+    subject.set_names({"b": (Target("m"),)}, {"m": "n"})
+    assert (dict(subject.aliases), dict(subject.fallback_models)) == (
+        {"b": (Target("m"),)},
+        {"m": "n"},
+    )
+    with pytest.raises(ConfigError, match="stands for itself"):
+        subject.set_names({"c": (Target("c"),)}, {})
+    assert list(subject.aliases) == ["b"]
+    assert told == [1]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sets(st.sampled_from(["m", "n", "o"]))), max_size=12)
+)
+def test_candidates_are_found_whatever_changed(steps: list[tuple[int, set[str]]]) -> None:
+    subject = registry(*(f"http://h:{port}" for port in range(1, 4)))
+    for which, names in steps:
+        if which == 3 and subject.backends:
+            subject.remove(
+                subject.backends[0].name if len(subject.backends) > 1 else BackendName("")
+            )
+        elif subject.backends:
+            subject.set_models(subject.backends[which % len(subject.backends)], models(*names))
+        for name in ("m", "n", "o"):
+            listed = tuple(item for item in subject.backends if name in item.models)
+            assert subject.candidates(name) == listed

@@ -11,12 +11,14 @@ from alise_gateway.discovery.kubernetes.names import Names, merge_names
 from alise_gateway.discovery.kubernetes.pools import PoolPlan
 
 
+# Made without validation: what is wrong within one pool never comes this far, and would do no harm.
 def alias(name: str, *models: str) -> Alias:
-    return Alias(name=name, targets=tuple(WeightedModel(model=model) for model in models))
+    targets = tuple(WeightedModel(model=model) for model in models)
+    return Alias.model_construct(name=name, targets=targets)
 
 
 def fallback(model: str, stand_in: str) -> Fallback:
-    return Fallback(model=model, fallback=stand_in)
+    return Fallback.model_construct(model=model, fallback=stand_in)
 
 
 def plan(name: str, *aliases: Alias, fallbacks: tuple[Fallback, ...] = ()) -> PoolPlan:
