@@ -79,6 +79,12 @@ crds: $(STAMP) ## Write the chart's CRDs and docs/crds.md anew from the models
 bench: $(STAMP) ## Measure what the gateway adds to a request
 	$(BIN)/alise bench overhead
 
+# The official Kubernetes client reads kubeconfig files and tokenizers' hub client downloads: 150 MB for what does not
+# happen in a pod.
+NOT_IN_IMAGES := $(addprefix --no-emit-package ,kubernetes aiohttp-retry durationpy oauthlib python-dateutil \
+	requests-oauthlib websocket-client huggingface-hub filelock fsspec hf-xet httpcore2 httpx2 tqdm truststore)
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
 lock: ## Compile requirements/*.txt anew from pyproject.toml
 	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install -q uv; }
 	.venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
@@ -86,6 +92,12 @@ lock: ## Compile requirements/*.txt anew from pyproject.toml
 	.venv-lock/bin/uv pip compile pyproject.toml --extra train --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet | $(PYTHON) tools/lock_train.py \
 		> requirements/train.txt
+	.venv-lock/bin/uv pip compile pyproject.toml --extra gateway --extra kubernetes --extra otel \
+		-c requirements/dev.txt $(LOCKED) $(NOT_IN_IMAGES) -o requirements/gateway.txt
+	.venv-lock/bin/uv pip compile pyproject.toml --extra operator \
+		-c requirements/dev.txt $(LOCKED) $(NOT_IN_IMAGES) -o requirements/operator.txt
+	echo 'hatchling>=1.27' | .venv-lock/bin/uv pip compile - -c requirements/dev.txt $(LOCKED) \
+		-o requirements/build.txt
 
 clean: ## Remove .venv, caches and build output
 	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \

@@ -5,6 +5,7 @@ included; ``process.py`` puts a process around it.
 """
 
 import asyncio
+import contextlib
 import random
 import socket
 from collections.abc import Iterable, Mapping
@@ -74,6 +75,7 @@ class Gateway:
         self.settings = settings
         self.clock = clock or MonotonicClock()
         self.drain_requested = asyncio.Event()
+        self._in_a_hurry = asyncio.Event()
         self.pools: dict[Backend, UpstreamPool] = {}
         self.registry = BackendRegistry(settings, self.clock)
         self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
@@ -155,8 +157,14 @@ class Gateway:
         self._sweep_later()
         _LOG.info("gateway_ready", host=settings.host, port=self.port, admin_port=self.admin_port)
 
+    def hurry(self) -> None:
+        """Whoever stops the gateway will not wait: end what is in progress now."""
+        self._in_a_hurry.set()
+        self.pipeline.abort()
+
     async def stop(self, drain_seconds: float | None = None) -> None:
-        """Admit nothing more, let what runs finish within the drain time, then close everything."""
+        """Let clients leave, admit nothing more, let what runs finish, then close everything."""
+        await self._linger()
         patience = self.settings.timeouts.drain_seconds if drain_seconds is None else drain_seconds
         idle = asyncio.Event()
         self.pipeline.drain(idle.set)
@@ -169,6 +177,15 @@ class Gateway:
             _LOG.warning("gateway_drain_timed_out", in_progress=self.pipeline.active)
             self.pipeline.abort()
         await self._close()
+
+    async def _linger(self) -> None:
+        self.pipeline.leave()
+        seconds = self.settings.timeouts.linger_seconds
+        if seconds and not self._in_a_hurry.is_set():
+            _LOG.info("gateway_lingering", seconds=seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._in_a_hurry.wait()
 
     def set_policies(
         self,

@@ -50,7 +50,13 @@ class Pipeline:
         self._predictions = predictions
         self._active: set[RequestExchange] = set()
         self._on_idle: Callable[[], None] | None = None
+        self._leaving = False
         self._draining = False
+
+    @property
+    def is_leaving(self) -> bool:
+        """The process is about to end; what comes is still admitted until the drain begins."""
+        return self._leaving
 
     @property
     def is_draining(self) -> bool:
@@ -62,9 +68,13 @@ class Pipeline:
         """Requests in progress."""
         return len(self._active)
 
+    def leave(self) -> None:
+        """Say so to clients: their connections close after the next answer."""
+        self._leaving = True
+
     def drain(self, on_idle: Callable[[], None]) -> None:
         """Admit nothing more; ``on_idle`` is called once nothing is in progress."""
-        self._draining = True
+        self._leaving = self._draining = True
         self._on_idle = on_idle
         if not self._active:
             on_idle()

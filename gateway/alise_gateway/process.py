@@ -40,6 +40,6 @@ async def _serve(settings: GatewaySettings) -> None:
     stopping = asyncio.ensure_future(gateway.stop())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
-        loop.add_signal_handler(number, gateway.pipeline.abort)  # a second signal is impatient
+        loop.add_signal_handler(number, gateway.hurry)  # a second signal is impatient
     with contextlib.suppress(asyncio.CancelledError):
         await stopping

@@ -125,8 +125,11 @@ class TimeoutSettings(_Group):
     total_seconds: PositiveSeconds = 3_600
     client_write_seconds: PositiveSeconds = 60
     """A client that stops reading is dropped after this."""
+    linger_seconds: float = Field(default=0, ge=0, le=600)
+    """SIGTERM: how long everything is still served before the drain, each connection being closed
+    after its answer: clients with open connections move elsewhere without an error."""
     drain_seconds: PositiveSeconds = 120
-    """SIGTERM: how long streams in flight may finish."""
+    """After that: how long streams in flight may finish."""
 
 
 class UpstreamSettings(_Group):

@@ -67,7 +67,7 @@ class GatewayStatus:
 
     @property
     def _draining(self) -> bool:
-        return self._pipeline is not None and self._pipeline.is_draining
+        return self._pipeline is not None and self._pipeline.is_leaving
 
     def readiness(self) -> Readiness:
         """Ready with at least one usable backend, unless draining.

@@ -46,7 +46,7 @@ class FakeHandler:
     at_once: bool = True
     refuse_heads: Exception | None = None
     fail_with: Exception | None = None
-    is_draining: bool = False
+    is_leaving: bool = False
     requests: list[HttpRequest] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
     refused: list[RequestError] = field(default_factory=list)

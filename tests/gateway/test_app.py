@@ -71,6 +71,26 @@ async def test_an_upload_that_a_drain_overtakes_is_told_to_retry() -> None:
         gateway.expect(Outcome.REJECTED_SHUTTING_DOWN, attempts=0)
 
 
+async def test_clients_are_served_and_sent_away_before_a_drain() -> None:
+    async with (
+        running_engine() as engine,
+        running_gateway(engine.url, timeouts={"linger_seconds": 30}) as gateway,
+        connected(gateway.port) as client,
+    ):
+        client.send(post(chat(max_tokens=1)))
+        assert (await client.reply()).headers.get("connection") != "close"
+        stopping = asyncio.create_task(gateway.app.stop())
+        await eventually(lambda: gateway.app.pipeline.is_leaving)
+        assert not gateway.app.status.readiness().ready
+        client.send(post(chat(max_tokens=1)))
+        reply = await client.reply()
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        client.writer.close()
+        gateway.app.hurry()
+        await stopping
+        assert [line["outcome"] for line in gateway.requests()] == ["completed"] * 2
+
+
 async def test_what_runs_may_finish_and_what_waits_too() -> None:
     lengths = replaying(hello=30)
     async with (

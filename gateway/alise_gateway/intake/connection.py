@@ -99,7 +99,7 @@ class ClientConnection(asyncio.Protocol):
             self._current is not None
             and self._current.keep_alive
             and not self._closing
-            and not self._handler.is_draining
+            and not self._handler.is_leaving
         )
 
     @property

@@ -78,8 +78,8 @@ class RequestHandler(Protocol):
     """The pipeline."""
 
     @property
-    def is_draining(self) -> bool:
-        """The process is shutting down: connections close after their answer."""
+    def is_leaving(self) -> bool:
+        """The process is about to end: connections close after their answer."""
         ...
 
     def on_head(self, head: Head) -> Admission:

@@ -132,7 +132,7 @@ class TestPipelines:
 
     async def test_draining_answers_one_request_of_a_pipeline(self) -> None:
         client = Client()
-        client.handler.is_draining = True
+        client.handler.is_leaving = True
         answer = client.send(GET + GET + GET)
         assert statuses(answer) == [200]
         assert b"connection: close" in answer

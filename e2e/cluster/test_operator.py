@@ -1,0 +1,44 @@
+"""The leading operator is killed: another takes over and goes on telling."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from running.cluster.figures import Figures
+from running.cluster.installation import Installation
+from running.cluster.rollout import scale
+from running.scrape import eventually
+
+Install = Callable[[int, Mapping[str, Any]], Installation]
+CHANGE_SECONDS = 20.0
+OPEN = {"config": {"identity": {"allow_anonymous": True}}}
+
+
+def holder(site: Installation) -> str:
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{site.namespace}/leases"
+    found = site.api.find(f"{leases}/{site.release.prefix}-operator") or {"spec": {}}
+    return found["spec"].get("holderIdentity") or ""
+
+
+def test_another_leads_within_twenty_seconds(install: Install, figures: Figures) -> None:
+    site = install(1, {"gateway": OPEN, "operator": {"replicas": 2}})
+    eventually(lambda: holder(site) != "", 30, "somebody leads")
+    first = holder(site)
+    others = {pod["metadata"]["name"] for pod in site.pods("operator")} - {first}
+
+    # Without grace: SIGKILL, and the Lease is not given up.
+    pods = f"/api/v1/namespaces/{site.namespace}/pods"
+    site.api.delete(f"{pods}/{first}", params={"gracePeriodSeconds": "0"})
+    killed = time.monotonic()
+    eventually(lambda: holder(site) not in {"", first}, CHANGE_SECONDS, "another leads")
+    figures.add("leader_change_seconds", round(time.monotonic() - killed, 1))
+
+    assert holder(site) in others
+    scale(site.api, site.engines, 2)
+    pool = f"/apis/alise.dev/v1alpha1/namespaces/{site.namespace}/modelpools/engines"
+    site.api.wait(
+        pool,
+        lambda item: item.get("status", {}).get("endpoints", {}).get("ready") == 2,
+        30,
+        "the new leader tells of the second engine",
+    )
