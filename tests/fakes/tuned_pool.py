@@ -65,7 +65,7 @@ class FakePool:
     demand: bool = False
     restart_ticks: int = 3
     plugin: bool = True
-    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    chance: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311
     actions: list[Action] = field(default_factory=list)
 
     @classmethod

@@ -29,6 +29,7 @@ from alise_operator.tuning.pace import (
     barred,
     calm_needed,
     hot_enough,
+    kept_back,
     noted,
     too_soon,
 )
@@ -125,9 +126,11 @@ class _Decision:
         if loosened is not None and not self._bar(loosened):
             return self._take(loosened, Why.CAP_TOO_TIGHT, loosened.gain)
         waits: Bar | None = None
-        for step in steps_up(self._spec, self._memory, self._facts, self._now):
-            if step.skip:
-                self._considered.append(f"{step.knob}: {step.skip}")
+        steps = steps_up(self._spec, self._memory, self._facts, self._now)
+        for step in steps:
+            skip = step.skip or kept_back(step, steps, self._memory, self._spec.pace, self._now)
+            if skip:
+                self._considered.append(f"{step.knob}: {skip}")
                 continue
             bar = self._bar(step)
             # A dearer knob is no way around one that only has to wait; a hot one is cheap.

@@ -7,13 +7,13 @@ reason: a denser level frees nothing in a tier that is half empty.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from statistics import median
 
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_operator.tuning.memory import Direction, TunerMemory
-from alise_operator.tuning.observed import Observed, PluginObserved
+from alise_operator.tuning.observed import Observed, PluginObserved, PodObserved
 from alise_operator.tuning.platforms import (
     LEVEL_FACTORS,
     capacity_factor,
@@ -29,6 +29,7 @@ _LEAST_CUT = 0.05
 """A cap that changes by less is not worth a change."""
 _FULL_RATIO = 0.9
 """Of a tier that holds something: from here on what is stored pushes something out."""
+_ALL_FOUND = 0.98
 _MOST_ASKED = 2
 """Replicas are asked for at most so many times as many as there are."""
 
@@ -68,6 +69,8 @@ class Facts:
         tier: Every pod has a host tier.
         used: Of the tiers, the median; ``None`` where that is not known.
         pushing_out: At least half of the tiers drop something for what is stored.
+        missed: Something is looked for in the tiers and not found, or computed anew; also where
+            nobody says.
         dtypes: That pods have, each once.
         pressure: Of the pool.
     """
@@ -77,13 +80,19 @@ class Facts:
     tier: bool
     used: float | None
     pushing_out: bool
+    missed: bool
     dtypes: tuple[str, ...]
     pressure: PoolPressure
 
     @property
     def tier_is_full(self) -> bool:
-        """More room in the tier would be used."""
+        """What is stored pushes something out."""
         return self.pushing_out or (self.used is not None and self.used >= _FULL_RATIO)
+
+    @property
+    def tier_is_short(self) -> bool:
+        """More would be found in it if it held more."""
+        return self.tier_is_full and self.missed
 
 
 def facts_of(observed: Observed, pressure: PoolPressure) -> Facts:
@@ -99,6 +108,7 @@ def facts_of(observed: Observed, pressure: PoolPressure) -> Facts:
         tier=everywhere and all(one.level is not None for one in present),
         used=median(used) if used else None,
         pushing_out=sum(map(_pushes_out, present)) * 2 >= len(plugins) > 0,
+        missed=any(map(_misses, observed.trusted)),
         dtypes=_different(pod.dtype for pod in observed.pods),
         pressure=pressure,
     )
@@ -167,27 +177,26 @@ def _cap_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> St
 def _eviction_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> Step:
     allowed = [str(one) for one in spec.host_tier.eviction_policies]
     gain = "of what leaves the full tier less is wanted again"
-    return _tier_up(Knob.EVICTION, allowed, settings, facts, gain, "none")
+    step = _tier_up(Knob.EVICTION, allowed, settings, facts)
+    # It costs nothing, so the last one allowed is taken at once.
+    return step if step.skip else replace(step, after=allowed[-1], gain=gain, price="none")
 
 
 def _level_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> Step:
     allowed = [str(one) for one in spec.host_tier.levels]
-    step = _tier_up(Knob.LEVEL, allowed, settings, facts, "", "")
+    step = _tier_up(Knob.LEVEL, allowed, settings, facts)
     if step.skip:
         return step
     ratio = LEVEL_FACTORS[str(step.after)] / LEVEL_FACTORS[str(step.before)]
     gain = f"{ratio:.2f} times the KV in the same host memory"
-    price = "rounding of what is loaded back"
-    return Step(step.knob, step.direction, step.before, step.after, gain, price)
+    return replace(step, gain=gain, price="rounding of what is loaded back")
 
 
-def _tier_up(
-    knob: Knob, allowed: Sequence[str], settings: PoolSettings, facts: Facts, gain: str, price: str
-) -> Step:
+def _tier_up(knob: Knob, allowed: Sequence[str], settings: PoolSettings, facts: Facts) -> Step:
     before = settings.value(knob)
 
     def skipped(why: str) -> Step:
-        return Step(knob, Direction.UP, before, None, gain, price, why)
+        return Step(knob, Direction.UP, before, None, skip=why)
 
     if not facts.tier:
         return skipped("not all pods have a host tier")
@@ -196,9 +205,9 @@ def _tier_up(
     place = allowed.index(str(before))
     if place + 1 == len(allowed):
         return skipped(f"{before} is the last that the policy allows")
-    if not facts.tier_is_full:
-        return skipped(_not_full(facts))
-    return Step(knob, Direction.UP, before, allowed[place + 1], gain, price)
+    if not facts.tier_is_short:
+        return skipped(_not_short(facts))
+    return Step(knob, Direction.UP, before, allowed[place + 1])
 
 
 def _bytes_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> Step:
@@ -216,8 +225,8 @@ def _bytes_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> 
         return step(skip="not all pods have a host tier")
     if before >= most:
         return step(skip=f"it has {before} bytes, and the policy allows {most}")
-    if not facts.tier_is_full:
-        return step(skip=_not_full(facts))
+    if not facts.tier_is_short:
+        return step(skip=_not_short(facts))
     return step(min(most, 2 * before))
 
 
@@ -297,7 +306,9 @@ def _base_of(knob: Knob, spec: KVCachePolicySpec, memory: TunerMemory, facts: Fa
         )
     ]
     place = allowed.index(str(before)) if before in allowed else 0
-    return allowed[place - 1] if place else before
+    if not place:
+        return before
+    return allowed[0] if knob is Knob.EVICTION else allowed[place - 1]
 
 
 _GIVEN_BACK = {
@@ -330,6 +341,16 @@ def _pushes_out(plugin: PluginObserved) -> bool:
     ) > 0
 
 
-def _not_full(facts: Facts) -> str:
+def _misses(pod: PodObserved) -> bool:
+    anew = None if pod.plugin is None else pod.plugin.recomputed_tokens_per_second
+    if pod.offload_hit_ratio is None and anew is None:
+        return True
+    found = pod.offload_hit_ratio
+    return bool(anew) or (found is not None and found < _ALL_FOUND)
+
+
+def _not_short(facts: Facts) -> str:
+    if facts.tier_is_full:
+        return "what is pushed out of the tier is not asked for again: more room is no use"
     used = "not known" if facts.used is None else f"{facts.used:.0%}"
     return f"the tier's fill is {used} and nothing is pushed out of it: more room is no use"

@@ -5,6 +5,7 @@ Two rules keep a pool from swinging. A knob that was turned one way is not turne
 turned up again soon after it was turned down needs twice as long a calm the next time.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec, PaceSpec
@@ -18,6 +19,7 @@ REGRET_SECONDS = 2 * HOUR
 """A knob that is turned up within this time of being turned down was turned down too soon."""
 _MOST_REGRETS = 3
 DEAR = (Knob.DTYPE, Knob.REPLICAS)
+_TIER = (Knob.EVICTION, Knob.LEVEL, Knob.TIER_BYTES)
 DEAR_CALM = 6.0
 """Calm before a dear knob is turned back, by that of the others: a restart of every pod, or of
 an accelerator, costs minutes."""
@@ -62,13 +64,35 @@ def too_soon(direction: Direction, memory: TunerMemory, pace: PaceSpec, now: flo
     if last is not None and now - last < pace.cooldown_seconds:
         left = pace.cooldown_seconds - (now - last)
         return Why.COOLING_DOWN, f"the last change was {now - last:.0f} s ago: {left:.0f} s to go"
-    recent = sum(1 for one in memory.changes if now - one.at < HOUR)
+    recent = changes_within(memory, now)
     most = pace.max_changes_per_hour
     if direction is Direction.DOWN:
         most = max(1, most // 2)
     if recent < most:
         return None
     return Why.BUDGET_SPENT, f"{recent} changes in the last hour, of {most} for going {direction}"
+
+
+def kept_back(
+    step: Step, steps: Iterable[Step], memory: TunerMemory, pace: PaceSpec, now: float
+) -> str:
+    """Why a cheap step leaves the last change of the hour to a dear one that could be taken.
+
+    The tier makes preemption cheaper and no room on the device: a pool that went through all of
+    its settings must not have to wait an hour for what makes some. Empty where it does not.
+    """
+    if step.knob not in _TIER:
+        return ""
+    left = pace.max_changes_per_hour - changes_within(memory, now)
+    dear = next((one for one in steps if one.knob is Knob.DTYPE and not one.skip), None)
+    if left > 1 or dear is None:
+        return ""
+    return f"the last change of the hour is kept for {dear.knob} {dear.after}"
+
+
+def changes_within(memory: TunerMemory, now: float) -> int:
+    """Changes in the last hour."""
+    return sum(1 for one in memory.changes if now - one.at < HOUR)
 
 
 def calm_needed(knob: Knob, memory: TunerMemory, pace: PaceSpec) -> float:
