@@ -90,7 +90,9 @@ def _look(
         text = f"figures of {len(observed.trusted)} of {len(observed.pods)} pods can be trusted"
         return _hold(Why.NOT_TRUSTED, f"{text}: {'; '.join(doubts[:3])}", _blind(memory), doubts)
     capped = _is_capped(observed, memory)
-    pressure = pool_pressure(observed, spec.pressure, capped=capped)
+    share = memory.held_share
+    pressure = pool_pressure(observed, spec.pressure, capped=capped, held_share=share)
+    memory = memory.with_share(pressure.held_share, now)
     return _Seen(_remembering(memory, pressure, spec, now), pressure, facts_of(observed, pressure))
 
 

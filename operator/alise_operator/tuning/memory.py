@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import isfinite
+from math import exp, isfinite
 
 from alise_operator.tuning.settings import Knob, PoolSettings, Value, settings_of
 
+LEARNING_SECONDS = 1_800.0
 MOST_CHANGES = 64
 """An hour holds at most 60 (``maxChangesPerHour``)."""
 
@@ -102,6 +103,8 @@ class TunerMemory:
         holds: Dtypes that failed.
         regrets: How often in a row a knob had to be turned up soon after it was turned down.
         recommended: The change that is recommended and not made.
+        held_share: Of the predicted demand, held on average in times without pressure.
+        looked_at: When that was learned last.
     """
 
     desired: PoolSettings = field(default_factory=PoolSettings)
@@ -114,6 +117,8 @@ class TunerMemory:
     holds: tuple[Hold, ...] = ()
     regrets: tuple[tuple[Knob, int], ...] = ()
     recommended: Change | None = None
+    held_share: float | None = None
+    looked_at: float | None = None
 
     def regrets_of(self, knob: Knob) -> int:
         """How often in a row turning it down was wrong."""
@@ -128,6 +133,14 @@ class TunerMemory:
         """One change more; what is older than ``keep_seconds`` is forgotten."""
         kept = [one for one in self.changes if one.at > change.at - keep_seconds]
         return replace(self, changes=(*kept, change)[-MOST_CHANGES:])
+
+    def with_share(self, share: float | None, now: float) -> "TunerMemory":
+        """One more look at how much of the predicted demand is held, smoothed over minutes."""
+        if share is None or self.held_share is None or self.looked_at is None:
+            return self if share is None else replace(self, held_share=share, looked_at=now)
+        weight = 1.0 - exp(-max(0.0, now - self.looked_at) / LEARNING_SECONDS)
+        learned = self.held_share + weight * (share - self.held_share)
+        return replace(self, held_share=learned, looked_at=now)
 
     def with_hold(self, dtype: str, now: float, first: float, most: float) -> "TunerMemory":
         """A dtype failed: twice as long a hold as the last time, up to ``most`` seconds."""
@@ -148,6 +161,7 @@ class TunerMemory:
             changes=tuple(replace(one, at=min(one.at, now)) for one in self.changes),
             calm_since=past(self.calm_since),
             hot_since=past(self.hot_since),
+            looked_at=past(self.looked_at),
             cold=None if cold is None else replace(cold, since=min(cold.since, now)),
             holds=tuple(
                 replace(one, until=min(one.until, now + most_hold_seconds)) for one in self.holds
@@ -164,6 +178,8 @@ class TunerMemory:
             "calmSince": self.calm_since,
             "calmPeak": self.calm_peak,
             "hotSince": self.hot_since,
+            "heldShare": self.held_share,
+            "lookedAt": self.looked_at,
             "holds": [[one.dtype, one.until, one.failures] for one in self.holds],
             "regrets": {str(knob): count for knob, count in self.regrets},
             "recommended": None if self.recommended is None else _change_json(self.recommended),
@@ -188,13 +204,15 @@ def memory_of(text: str) -> TunerMemory:
         desired=settings_of(raw.get("desired")),
         base=settings_of(raw.get("base")),
         changes=tuple(filter(None, map(_change_of, _items(raw.get("changes"))))),
-        calm_since=_time(raw.get("calmSince")),
-        calm_peak=_time(raw.get("calmPeak")) or 0.0,
-        hot_since=_time(raw.get("hotSince")),
+        calm_since=_number(raw.get("calmSince")),
+        calm_peak=_number(raw.get("calmPeak")) or 0.0,
+        hot_since=_number(raw.get("hotSince")),
         cold=_cold_of(raw.get("cold")),
         holds=tuple(filter(None, map(_hold_of, _items(raw.get("holds"))))),
         regrets=tuple(_regrets_of(raw.get("regrets"))),
         recommended=_change_of(raw.get("recommended")),
+        held_share=_number(raw.get("heldShare")),
+        looked_at=_number(raw.get("lookedAt")),
     )
 
 
@@ -210,7 +228,7 @@ def _cold_json(cold: ColdChange) -> list[object]:
 def _change_of(raw: object) -> Change | None:
     match raw:
         case [int() | float() as at, str(knob), str(way), None | int() | str() as after] if (
-            _time(at) is not None and knob in set(Knob) and way in set(Direction)
+            _number(at) is not None and knob in set(Knob) and way in set(Direction)
         ):
             return Change(float(at), Knob(knob), Direction(way), after)
     return None
@@ -226,7 +244,7 @@ def _cold_of(raw: object) -> ColdChange | None:
             int(n),
             str(way),
             str(why),
-        ] if _time(at) is not None and phase in set(Phase) and way in set(Direction):
+        ] if _number(at) is not None and phase in set(Phase) and way in set(Direction):
             return ColdChange(old, new, Phase(phase), float(at), n, Direction(way), why)
     return None
 
@@ -234,7 +252,7 @@ def _cold_of(raw: object) -> ColdChange | None:
 def _hold_of(raw: object) -> Hold | None:
     match raw:
         case [str(dtype), int() | float() as until, int(failures)] if (
-            _time(until) is not None and failures > 0
+            _number(until) is not None and failures > 0
         ):
             return Hold(dtype, float(until), failures)
     return None
@@ -251,7 +269,7 @@ def _items(raw: object) -> list[object]:
     return raw if isinstance(raw, list) else []
 
 
-def _time(raw: object) -> float | None:
+def _number(raw: object) -> float | None:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         return None
     try:

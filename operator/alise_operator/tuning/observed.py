@@ -126,6 +126,8 @@ class DemandObserved:
         median_tokens: KV tokens of all who wait or run, at their predicted ends (p50).
         high_tokens: The same with every answer at its p90.
         age_seconds: Of the oldest gateway's figure.
+        peak_tokens: The most that will be held at one time, where somebody knows that; the sums
+            of ends above are of requests that are not all long at the same time.
         waiting: Requests in the gateways' queues, by class.
         gateways: How many were heard.
         missing: How many should have been and were not.
@@ -134,6 +136,7 @@ class DemandObserved:
     median_tokens: float
     high_tokens: float
     age_seconds: float
+    peak_tokens: float | None = None
     waiting: Mapping[str, float] = field(default_factory=dict)
     gateways: int = 1
     missing: int = 0

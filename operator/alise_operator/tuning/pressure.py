@@ -23,6 +23,7 @@ PREEMPTED_RATIO = 0.01
 """Preemptions per finished request from which a pod preempts; the gateway widens its quantile at
 the same (docs/scheduling.md)."""
 _STALE_WINDOWS = 2.0
+_LEAST_HELD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class PoolPressure:
         peak: Highest usage of the median pod.
         preempting: At least half of the pods preempt.
         hot: Pods above the high mark.
+        held_share: Of the predicted demand, held now; ``None`` where that cannot be said.
         text: The figures in words.
     """
 
@@ -47,31 +49,34 @@ class PoolPressure:
     peak: float
     preempting: bool
     hot: tuple[str, ...]
+    held_share: float | None
     text: str
 
 
-def pool_pressure(observed: Observed, spec: PressureSpec, *, capped: bool) -> PoolPressure:
+def pool_pressure(
+    observed: Observed, spec: PressureSpec, *, capped: bool, held_share: float | None
+) -> PoolPressure:
     """The pressure of a pool with at least one pod whose figures are trusted.
 
     Args:
         observed: The pool.
         spec: Marks and horizon.
         capped: The tuner holds requests back, so that usage says less than usual.
+        held_share: As learned; without it sums of ends say nothing.
     """
     pods = observed.trusted
     demand = usable_demand(observed, spec.window_seconds)
+    coming = _coming(demand, _capacity(observed), held_share)
     needs = {pod.name: pod_need(pod, spec, capped=capped) for pod in pods}
-    if demand is None:
+    if coming is None:
         needs = {pod.name: needs[pod.name] + _rise(pod, spec.horizon_seconds) for pod in pods}
     preempting = sum(map(is_preempting, pods)) * 2 >= len(pods)
     value = median(needs.values())
     parts = [f"KV need {value:.2f} of capacity (median of {len(pods)} pods)"]
-    high = value
-    capacity = _capacity(observed)
-    if demand is not None and capacity:
-        coming, high_coming = demand.median_tokens / capacity, demand.high_tokens / capacity
-        parts.append(f"predicted {coming:.2f} (p90 {high_coming:.2f})")
-        value, high = max(value, coming), max(high, coming, high_coming)
+    high = now = value
+    if coming is not None:
+        parts.append(f"predicted {coming[0]:.2f} (p90 {coming[1]:.2f})")
+        value, high = max(value, coming[0]), max(high, *coming)
     if preempting:
         parts.append("requests are preempted")
         value, high = max(value, spec.high), max(high, spec.high)
@@ -86,6 +91,7 @@ def pool_pressure(observed: Observed, spec: PressureSpec, *, capped: bool) -> Po
         peak=median(pod.usage_peak_ratio or 0.0 for pod in pods),
         preempting=preempting,
         hot=hot,
+        held_share=None if preempting else _share_of(now, demand, _capacity(observed), spec),
         text="; ".join(parts),
     )
 
@@ -130,6 +136,32 @@ def why_no_demand(observed: Observed, window_seconds: float) -> str:
         f"the predicted demand contradicts itself (p50 {demand.median_tokens:g}, "
         f"p90 {demand.high_tokens:g} tokens) and is left out"
     )
+
+
+def _coming(
+    demand: DemandObserved | None, capacity: float, held_share: float | None
+) -> tuple[float, float] | None:
+    """What the demand will hold by the capacity, with answers as predicted and at their p90."""
+    if demand is None or not capacity:
+        return None
+    if demand.peak_tokens is not None:
+        return demand.peak_tokens / capacity, demand.peak_tokens / capacity
+    if held_share is None:
+        return None
+    return (
+        held_share * demand.median_tokens / capacity,
+        held_share * demand.high_tokens / capacity,
+    )
+
+
+def _share_of(
+    need: float, demand: DemandObserved | None, capacity: float, spec: PressureSpec
+) -> float | None:
+    """Only where enough is held to say it, and nothing is in the way."""
+    if demand is None or not capacity or not _LEAST_HELD <= need <= spec.high:
+        return None
+    sums = demand.median_tokens / capacity
+    return min(1.0, need / sums) if sums > 0 else None
 
 
 def _rise(pod: PodObserved, horizon_seconds: float) -> float:
