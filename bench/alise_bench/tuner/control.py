@@ -25,8 +25,8 @@ from alise_operator.tuning.plan import Action, Plan, SetDtype, Tune, Verdict
 from alise_operator.tuning.settings import PoolSettings
 from alise_operator.tuning.window import PodWindow
 
-AHEAD_SECONDS = 3_600.0
-"""How far the oracle sees: a canary, its watch and three more restarts take half of it."""
+AHEAD_SECONDS = 10_800.0
+"""How far the oracle sees: a canary, its watch and three more restarts take up to an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +139,7 @@ class Tuned:
         window = self._windows.get(pod.name)
         if window is None:
             seconds = self.spec.pressure.window_seconds
-            window = self._windows[pod.name] = PodWindow(
-                pod.name, seconds, self.setup.look_seconds
-            )
+            window = self._windows[pod.name] = PodWindow(pod.name, seconds, self.setup.look_seconds)
         if pod.state is not PodState.STARTING:
             window.add(pod.sample(now))
         return window.figures(now)

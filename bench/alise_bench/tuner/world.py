@@ -39,7 +39,7 @@ class Setup:
     pods: int = 4
     look_seconds: float = 10.0
     start_seconds: float = 120.0
-    drain_seconds: float = 300.0
+    drain_seconds: float = 600.0
     fp8_slowdown: float = 1.0
 
 
@@ -114,8 +114,15 @@ class World:
                 self._look()
         return self
 
-    def tune(self, pod: SimPod, *, cap: int | None, level: str | None, eviction: str | None,
-             tier_bytes: int | None) -> None:
+    def tune(
+        self,
+        pod: SimPod,
+        *,
+        cap: int | None,
+        level: str | None,
+        eviction: str | None,
+        tier_bytes: int | None,
+    ) -> None:
         """Change a running engine; ``None`` leaves a setting as it is."""
         if cap is not None:
             pod.engine.cap(cap, Seconds(self.now))

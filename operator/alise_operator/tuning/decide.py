@@ -28,6 +28,8 @@ from alise_operator.tuning.pace import (
     Bar,
     barred,
     calm_needed,
+    foreseen,
+    has_room,
     hot_enough,
     kept_back,
     noted,
@@ -38,6 +40,7 @@ from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.pressure import PoolPressure, pool_pressure, why_no_demand
 from alise_operator.tuning.settings import HOT, Knob
 from alise_operator.tuning.targets import rung_of, tunes_for
+from alise_operator.tuning.trend import Trend, restart_lead
 
 
 def decide(spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, now: float) -> Plan:
@@ -111,6 +114,8 @@ class _Decision:
         pressure, marks = self._pressure, self._spec.pressure
         if pressure.value >= marks.high:
             plan = self._up()
+        elif (step := self._early()) is not None:
+            plan = step
         elif pressure.high < marks.low:
             plan = self._down()
         else:
@@ -146,6 +151,20 @@ class _Decision:
         text = "nothing is left on the ladder"
         return self._hold(Why.NOTHING_LEFT, f"{self._pressure.text}; {text}")
 
+    def _early(self) -> Plan | None:
+        """What restarts pods, while there is room for it and the need is on its way."""
+        spec, memory, pods = self._spec, self._memory, self._facts.pods
+        coming = foreseen(memory, spec, pods)
+        if coming < spec.pressure.high or not has_room(memory, spec, pods):
+            return None
+        steps = steps_up(spec, memory, self._facts, self._now)
+        step = next(one for one in steps if one.knob is Knob.DTYPE)
+        if step.skip or barred(step, memory, spec.pace, self._now):
+            return None
+        lead = restart_lead(pods, spec.canary.observe_seconds)
+        text = f"pressure rises and would be {coming:.2f} in {lead:.0f} s; {self._pressure.text}"
+        return self._take(step, Why.FORESEEN, text)
+
     def _down(self) -> Plan:
         memory, marks = self._memory, self._spec.pressure
         steps = steps_down(self._spec, memory, self._facts)
@@ -155,8 +174,11 @@ class _Decision:
         waits: Bar | None = None
         for step in steps:
             needed = calm_needed(step.knob, memory, self._spec.pace)
-            then = memory.calm_peak * step.factor
-            most = marks.low if step.factor > 1 else marks.high
+            then = memory.calm_peak / step.factor
+            if step.knob is Knob.DTYPE:
+                coming = foreseen(memory, self._spec, self._facts.pods)
+                then = max(then, coming / step.factor)
+            most = marks.low if step.factor < 1 else marks.high
             bar: Bar | None = barred(step, memory, self._spec.pace, self._now)
             if then > most:
                 text = f"pressure was up to {memory.calm_peak:.2f} and would be {then:.2f}"
@@ -177,7 +199,7 @@ class _Decision:
     def _bar(self, step: Step) -> Bar | None:
         pace = self._spec.pace
         return barred(step, self._memory, pace, self._now) or hot_enough(
-            step, self._spec, self._memory, self._now
+            step, self._spec, self._memory, self._facts.pods, self._now
         )
 
     def _take(self, step: Step, why: Why, text: str) -> Plan:
@@ -190,7 +212,7 @@ class _Decision:
         if recommended and same is not None and (same.knob, same.after) == (step.knob, step.after):
             return self._recommend(step, why, f"{said}: {text}", memory)
         # What makes room may be done as often as pressure asks for it, whichever way it turns.
-        makes_room = why in {Why.PRESSURE, Why.CAP_TOO_TIGHT}
+        makes_room = why in {Why.PRESSURE, Why.FORESEEN, Why.CAP_TOO_TIGHT}
         way = Direction.UP if makes_room else Direction.DOWN
         soon = too_soon(way, memory, self._spec.pace, self._now)
         if soon is not None:
@@ -244,8 +266,11 @@ def _remembering(
     calm = memory.calm_since if memory.calm_since is not None else now
     peak = max(memory.calm_peak if memory.calm_since is not None else 0.0, pressure.high)
     is_calm = pressure.high < marks.low
+    need = pressure.need * capacity_factor(memory.desired.dtype)
+    trend = Trend(need, 0.0, now) if memory.trend is None else memory.trend.seen(need, now)
     return replace(
         memory,
+        trend=trend,
         hot_since=hot if pressure.value >= marks.high else None,
         calm_since=calm if is_calm else None,
         calm_peak=peak if is_calm else 0.0,

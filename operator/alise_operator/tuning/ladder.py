@@ -23,8 +23,11 @@ from alise_operator.tuning.platforms import (
 from alise_operator.tuning.pressure import PoolPressure
 from alise_operator.tuning.settings import Knob, PoolSettings, Value
 
-CAP_TARGET = 0.95
-"""Of the high mark: usage that a cap aims at, so that it does not end above it."""
+CAP_TARGET = 1.0
+"""Of the high mark: usage that a cap aims at."""
+_ROOM = 0.9
+"""Of what a cap aims at: peaks below it are memory that a tight cap leaves unused."""
+_IN_EFFECT = 1.02
 _LEAST_CUT = 0.05
 """A cap that changes by less is not worth a change."""
 _FULL_RATIO = 0.9
@@ -141,7 +144,7 @@ def loosened_cap(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) 
     cap, slots, pressure = settings.active_requests, facts.slots, facts.pressure
     if cap is None or slots is None or cap >= slots or pressure.preempting:
         return None
-    if pressure.peak >= spec.pressure.low:
+    if pressure.peak >= _ROOM * CAP_TARGET * spec.pressure.high:
         return None
     room = CAP_TARGET * spec.pressure.high / max(pressure.peak, _LEAST_CUT)
     after = min(slots, floor(cap * min(room, 2.0)))
@@ -166,6 +169,10 @@ def _cap_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> St
         return step(skip="not all pods have the plugin's scheduler")
     if not pressure.preempting:
         return step(skip="nothing is preempted: a cap would only make requests wait")
+    in_force = cap * capacity_factor(settings.dtype) < facts.slots
+    if in_force and pressure.running > _IN_EFFECT * cap * capacity_factor(settings.dtype):
+        # A cap puts nobody back: it is in effect once enough of those that ran are done.
+        return step(skip=f"the cap of {cap} is not in effect yet: {pressure.running:.0f} run")
     share = CAP_TARGET * spec.pressure.high / max(pressure.usage, 0.5)
     fits = pressure.running * share / capacity_factor(settings.dtype)
     after = max(least, min(cap, floor(fits)))

@@ -13,6 +13,7 @@ from enum import StrEnum
 from math import exp, isfinite
 
 from alise_operator.tuning.settings import Knob, PoolSettings, Value, settings_of
+from alise_operator.tuning.trend import Trend
 
 LEARNING_SECONDS = 1_800.0
 MOST_CHANGES = 64
@@ -105,6 +106,7 @@ class TunerMemory:
         recommended: The change that is recommended and not made.
         held_share: Of the predicted demand, held on average in times without pressure.
         looked_at: When that was learned last.
+        trend: Where the need is going.
     """
 
     desired: PoolSettings = field(default_factory=PoolSettings)
@@ -119,6 +121,7 @@ class TunerMemory:
     recommended: Change | None = None
     held_share: float | None = None
     looked_at: float | None = None
+    trend: Trend | None = None
 
     def regrets_of(self, knob: Knob) -> int:
         """How often in a row turning it down was wrong."""
@@ -155,13 +158,14 @@ class TunerMemory:
         def past(at: float | None) -> float | None:
             return None if at is None else min(at, now)
 
-        cold = self.cold
+        cold, trend = self.cold, self.trend
         return replace(
             self,
             changes=tuple(replace(one, at=min(one.at, now)) for one in self.changes),
             calm_since=past(self.calm_since),
             hot_since=past(self.hot_since),
             looked_at=past(self.looked_at),
+            trend=None if trend is None else replace(trend, at=min(trend.at, now)),
             cold=None if cold is None else replace(cold, since=min(cold.since, now)),
             holds=tuple(
                 replace(one, until=min(one.until, now + most_hold_seconds)) for one in self.holds
@@ -170,7 +174,7 @@ class TunerMemory:
 
     def to_json(self) -> str:
         """One text for the status."""
-        cold = self.cold
+        cold, trend = self.cold, self.trend
         raw: dict[str, object] = {
             "desired": self.desired.as_json(),
             "base": self.base.as_json(),
@@ -180,6 +184,7 @@ class TunerMemory:
             "hotSince": self.hot_since,
             "heldShare": self.held_share,
             "lookedAt": self.looked_at,
+            "trend": None if trend is None else [trend.level, trend.slope, trend.at],
             "holds": [[one.dtype, one.until, one.failures] for one in self.holds],
             "regrets": {str(knob): count for knob, count in self.regrets},
             "recommended": None if self.recommended is None else _change_json(self.recommended),
@@ -213,6 +218,7 @@ def memory_of(text: str) -> TunerMemory:
         recommended=_change_of(raw.get("recommended")),
         held_share=_number(raw.get("heldShare")),
         looked_at=_number(raw.get("lookedAt")),
+        trend=_trend_of(raw.get("trend")),
     )
 
 
@@ -255,6 +261,14 @@ def _hold_of(raw: object) -> Hold | None:
             _number(until) is not None and failures > 0
         ):
             return Hold(dtype, float(until), failures)
+    return None
+
+
+def _trend_of(raw: object) -> Trend | None:
+    values = [_number(item) for item in _items(raw)]
+    match values:
+        case [float() as level, float() as slope, float() as at]:
+            return Trend(level, slope, at)
     return None
 
 

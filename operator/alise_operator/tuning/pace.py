@@ -12,7 +12,9 @@ from alise_core.crds.kv_cache_policy import KVCachePolicySpec, PaceSpec
 from alise_operator.tuning.ladder import Step
 from alise_operator.tuning.memory import Change, Direction, TunerMemory
 from alise_operator.tuning.plan import Why
+from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.settings import Knob
+from alise_operator.tuning.trend import restart_lead
 
 HOUR = 3_600.0
 REGRET_SECONDS = 2 * HOUR
@@ -41,11 +43,19 @@ def barred(step: Step, memory: TunerMemory, pace: PaceSpec, now: float) -> Bar |
     )
 
 
-def hot_enough(step: Step, spec: KVCachePolicySpec, memory: TunerMemory, now: float) -> Bar | None:
-    """Why a dear step needs more evidence; hot knobs need none beyond the window."""
+def hot_enough(
+    step: Step, spec: KVCachePolicySpec, memory: TunerMemory, pods: int, now: float
+) -> Bar | None:
+    """Why a dear step needs more evidence; hot knobs need none beyond the window.
+
+    A restart takes a pod's share of the memory away. While the others have room for it, a minute or
+    two of pressure are enough; later only what lasts is worth making things worse for.
+    """
     if step.knob not in DEAR:
         return None
     needed = spec.pace.cooldown_seconds + spec.pressure.horizon_seconds
+    if step.knob is Knob.DTYPE and not has_room(memory, spec, pods):
+        needed = max(needed, spec.pace.stabilization_seconds)
     since = now if memory.hot_since is None else memory.hot_since
     if now - since >= needed:
         return None
@@ -53,6 +63,22 @@ def hot_enough(step: Step, spec: KVCachePolicySpec, memory: TunerMemory, now: fl
         Why.NOT_HOT_LONG,
         f"{step.knob} is dear: pressure has to last {needed:.0f} s and has for {now - since:.0f} s",
     )
+
+
+def has_room(memory: TunerMemory, spec: KVCachePolicySpec, pods: int) -> bool:
+    """One pod fewer would still not be under pressure."""
+    if memory.trend is None:
+        return False
+    need = memory.trend.level / capacity_factor(memory.desired.dtype)
+    return pods > 1 and need * pods / (pods - 1) < spec.pressure.high
+
+
+def foreseen(memory: TunerMemory, spec: KVCachePolicySpec, pods: int) -> float:
+    """Pressure by the time at which a change that begins now would be through."""
+    if memory.trend is None:
+        return 0.0
+    lead = restart_lead(pods, spec.canary.observe_seconds)
+    return memory.trend.after(lead) / capacity_factor(memory.desired.dtype)
 
 
 def too_soon(direction: Direction, memory: TunerMemory, pace: PaceSpec, now: float) -> Bar | None:

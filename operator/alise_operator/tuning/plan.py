@@ -25,6 +25,7 @@ class Why(StrEnum):
     """The reason of a decision; names are also reasons of Events and values of a metric's label."""
 
     PRESSURE = "Pressure"
+    FORESEEN = "PressureForeseen"
     CALM = "Calm"
     CAP_TOO_TIGHT = "CapTooTight"
     NOT_AS_DESIRED = "NotAsDesired"

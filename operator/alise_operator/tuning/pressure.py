@@ -33,6 +33,7 @@ class PoolPressure:
     Attributes:
         value: KV memory needed over KV memory there; the median pod's, or the predicted one.
         high: The same with answers as long as their p90, for deciding that pressure is gone.
+        need: KV memory needed now by the capacity, without what is predicted.
         usage: Of the median pod.
         running: Requests that a pod runs, median.
         peak: Highest usage of the median pod.
@@ -44,6 +45,7 @@ class PoolPressure:
 
     value: float
     high: float
+    need: float
     usage: float
     running: float
     peak: float
@@ -66,7 +68,8 @@ def pool_pressure(
     """
     pods = observed.trusted
     demand = usable_demand(observed, spec.window_seconds)
-    coming = _coming(demand, _capacity(observed), held_share)
+    requests = sum((pod.running or 0.0) + (pod.waiting or 0.0) for pod in pods)
+    coming = _coming(demand, _capacity(observed), held_share, requests)
     needs = {pod.name: pod_need(pod, spec, capped=capped) for pod in pods}
     if coming is None:
         needs = {pod.name: needs[pod.name] + _rise(pod, spec.horizon_seconds) for pod in pods}
@@ -86,6 +89,7 @@ def pool_pressure(
     return PoolPressure(
         value=min(value, MOST_PRESSURE),
         high=min(high, MOST_PRESSURE),
+        need=min(now, MOST_PRESSURE),
         usage=median(pod.usage_ratio or 0.0 for pod in pods),
         running=median(pod.running or 0.0 for pod in pods),
         peak=median(pod.usage_peak_ratio or 0.0 for pod in pods),
@@ -139,19 +143,22 @@ def why_no_demand(observed: Observed, window_seconds: float) -> str:
 
 
 def _coming(
-    demand: DemandObserved | None, capacity: float, held_share: float | None
+    demand: DemandObserved | None, capacity: float, held_share: float | None, requests: float
 ) -> tuple[float, float] | None:
-    """What the demand will hold by the capacity, with answers as predicted and at their p90."""
+    """What the demand will hold by the capacity: as predicted, and not exceeded nine times in ten.
+
+    The gateways add up the p90 of each request. Of a sum of many independent ones the spread is
+    less, by the root of their number.
+    """
     if demand is None or not capacity:
         return None
     if demand.peak_tokens is not None:
         return demand.peak_tokens / capacity, demand.peak_tokens / capacity
     if held_share is None:
         return None
-    return (
-        held_share * demand.median_tokens / capacity,
-        held_share * demand.high_tokens / capacity,
-    )
+    spread = (demand.high_tokens - demand.median_tokens) / max(1.0, requests) ** 0.5
+    middle = demand.median_tokens
+    return held_share * middle / capacity, held_share * (middle + spread) / capacity
 
 
 def _share_of(
