@@ -1,10 +1,9 @@
-"""Make the built-in day from a data directory: ``python -m alise_bench.tuner.make_day --data DIR``."""
+"""Make the built-in day: ``python -m alise_bench.tuner.make_day --data DIRECTORY``."""
 
 import argparse
 import json
 import random
 import sys
-from collections import Counter
 from pathlib import Path
 
 from alise_bench.workloads.data_files import read_file
@@ -23,10 +22,10 @@ SOURCES = {
 
 def make(data: Path, seed: int) -> dict[str, object]:
     """The day with the highest peak by mean among those in which no window is empty."""
-    totals: Counter[float] = Counter()
+    totals: dict[float, float] = {}
     for client in read_servegen(data):
         for start, window in client.windows.items():
-            totals[start] += window.rate
+            totals[start] = totals.get(start, 0.0) + window.rate
     days = []
     for day in range(int(max(totals) // DAY_SECONDS) + 1):
         starts = [day * DAY_SECONDS + place * WINDOW_SECONDS for place in range(144)]

@@ -87,6 +87,7 @@ class World:
     now: float = 0.0
     _heap: list[tuple[float, int, int, int, int]] = field(default_factory=list)
     _parked: list[int] = field(default_factory=list)
+    _wanted: dict[int, str] = field(default_factory=dict)
     _count: int = 0
     _left: int = 0
 
@@ -134,13 +135,11 @@ class World:
 
     def drain(self, pod: SimPod, dtype: str) -> None:
         """Have a pod restart with a dtype once it is empty, or at the deadline."""
-        pod.state, pod.dtype = PodState.DRAINING, pod.dtype
+        pod.state = PodState.DRAINING
         pod.deadline = self.now + self.setup.drain_seconds
         self._wanted[pod.place] = dtype
         if not pod.outstanding:
             self._stop(pod)
-
-    _wanted: dict[int, str] = field(default_factory=dict)
 
     def _arrive(self, number: int) -> None:
         item = self.asked[number]

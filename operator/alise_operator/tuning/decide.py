@@ -40,7 +40,7 @@ from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.pressure import PoolPressure, pool_pressure, why_no_demand
 from alise_operator.tuning.settings import HOT, Knob
 from alise_operator.tuning.targets import rung_of, tunes_for
-from alise_operator.tuning.trend import Trend, restart_lead
+from alise_operator.tuning.trend import Trend
 
 
 def decide(spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, now: float) -> Plan:
@@ -161,8 +161,7 @@ class _Decision:
         step = next(one for one in steps if one.knob is Knob.DTYPE)
         if step.skip or barred(step, memory, spec.pace, self._now):
             return None
-        lead = restart_lead(pods, spec.canary.observe_seconds)
-        text = f"pressure rises and would be {coming:.2f} in {lead:.0f} s; {self._pressure.text}"
+        text = f"pressure rises, and goes on to {coming:.2f} as it does; {self._pressure.text}"
         return self._take(step, Why.FORESEEN, text)
 
     def _down(self) -> Plan:

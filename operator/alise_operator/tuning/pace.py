@@ -14,7 +14,7 @@ from alise_operator.tuning.memory import Change, Direction, TunerMemory
 from alise_operator.tuning.plan import Why
 from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.settings import Knob
-from alise_operator.tuning.trend import restart_lead
+from alise_operator.tuning.trend import FORESIGHT, restart_lead
 
 HOUR = 3_600.0
 REGRET_SECONDS = 2 * HOUR
@@ -77,7 +77,7 @@ def foreseen(memory: TunerMemory, spec: KVCachePolicySpec, pods: int) -> float:
     """Pressure by the time at which a change that begins now would be through."""
     if memory.trend is None:
         return 0.0
-    lead = restart_lead(pods, spec.canary.observe_seconds)
+    lead = FORESIGHT * restart_lead(pods, spec.canary.observe_seconds)
     return memory.trend.after(lead) / capacity_factor(memory.desired.dtype)
 
 

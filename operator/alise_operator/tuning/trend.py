@@ -50,6 +50,10 @@ class Trend:
         return max(0.0, self.level, self.level + self.slope * seconds)
 
 
+FORESIGHT = 2.0
+"""How far a trend is followed, by the time that a restarting change takes."""
+
+
 def restart_lead(pods: int, observe_seconds: float) -> float:
     """Seconds from the begin of a restarting change until all pods have it."""
     return observe_seconds + pods * RESTART_SECONDS
