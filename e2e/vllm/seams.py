@@ -59,7 +59,7 @@ def own_attributes() -> list[str]:
 def own_names() -> set[str]:
     """What the subclass adds."""
     added = {name for name in vars(AliseScheduler) if not name.startswith(("__", "_abc"))}
-    return (added | {"_order", "_preempted", "_waits", "alise_tunable"}) - {
+    return (added | {"_may_give_way", "_order", "_preempted", "_waits", "alise_tunable"}) - {
         "schedule",
         "_preempt_request",
     }

@@ -1,6 +1,6 @@
 """A request as far as the order is concerned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alise_vllm.ordering.forecast import LEAST_TOKENS, Forecast
 
@@ -48,6 +48,8 @@ class Work:
     standing: int = 0
     standing_until: int = 0
     lane_value: float | None = None
+    _remaining: tuple[int, float] | None = field(default=None, init=False, repr=False)
+    """Of how many generated tokens, and the estimate then: it is asked for several times."""
 
     @property
     def context_tokens(self) -> int:
@@ -61,6 +63,10 @@ class Work:
         answer once it has outrun that.
         """
         if self.forecast is not None:
-            return self.forecast.remaining(self.generated, self.max_tokens)
+            known = self._remaining
+            if known is None or known[0] != self.generated:
+                left = self.forecast.remaining(self.generated, self.max_tokens)
+                known = self._remaining = (self.generated, left)
+            return known[1]
         most = min(self.max_tokens, max(PRIOR_TOKENS, 2 * self.generated))
         return max((most - self.generated) / 2, LEAST_TOKENS)
