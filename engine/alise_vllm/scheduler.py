@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from alise_core.errors import ConfigError
 from alise_vllm.compat import require_tested
+from alise_vllm.ordering.forecast import Estimate
 from alise_vllm.ordering.order import RequestOrder
 from alise_vllm.ordering.waits import expected_waits
 from alise_vllm.ordering.work import Work
 from alise_vllm.running import RunningRequests
 from alise_vllm.scheduler_part import SchedulerPart
 from alise_vllm.settings import read_scheduler
+from alise_vllm.tier.swaps import Swaps
 from alise_vllm.waiting import WaitingQueue, work_of
 
 try:
@@ -56,6 +58,8 @@ class AliseScheduler(AsyncScheduler):
         ConfigError: A setting is wrong; the server does not start.
     """
 
+    max_num_active_reqs: int
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         settings = read_scheduler(self.vllm_config.additional_config)
@@ -69,9 +73,12 @@ class AliseScheduler(AsyncScheduler):
         """Preempted requests that have not run since: tokens that they had in memory."""
         self.alise_tunable = SchedulerPart(self._order, self)
         self._waits: tuple[int, Mapping[int, float]] = (-1, {})
+        self._swaps: Swaps | None = None
         tier = getattr(self.connector, "tier", None)
         if tier is not None:
             tier.waits.expected = self.alise_wait_seconds
+            self._swaps = tier.swaps
+            tier.swaps.on_hold = self._start_nobody_else
 
     def schedule(self, throttle_prefills: bool = False) -> "SchedulerOutput":
         """Put requests back that give way, let vLLM schedule, and note what came of it."""
@@ -82,7 +89,9 @@ class AliseScheduler(AsyncScheduler):
         self._look_at_running()
         self._make_room()
         counts.nanoseconds += time.perf_counter_ns() - begin
+        active: int = self.max_num_active_reqs
         output = super().schedule(throttle_prefills)
+        self.max_num_active_reqs = active
         begin = time.perf_counter_ns()
         scheduled = output.num_scheduled_tokens
         self._order.end_step(now, len(scheduled), output.total_num_scheduled_tokens)
@@ -103,6 +112,23 @@ class AliseScheduler(AsyncScheduler):
             line = self._order.line.in_order()
             self._waits = (step, expected_waits(line, self._order.pace, self.max_num_active_reqs))
         return self._waits[1].get(work.number, 0.0)
+
+    def alise_refine(self, request_id: str, estimate: Estimate) -> bool:
+        """Hand in what is known of a request by now, between two steps; False where it is gone.
+
+        The seam for a probe on hidden states; see ``Estimate``.
+        """
+        request = self.requests.get(request_id)
+        work = work_of(request)
+        if work is None:
+            return False
+        work.generated = request.num_output_tokens
+        self._order.refine(work, estimate, time.monotonic())
+        return True
+
+    def _start_nobody_else(self) -> None:
+        """In this step; a place was made for a request that starts in the next one."""
+        self.max_num_active_reqs = len(self.running)
 
     def alise_works(self) -> list[Work]:
         """The order's side of every request that exists."""
@@ -177,6 +203,8 @@ class AliseScheduler(AsyncScheduler):
             self._order.counts.gave_way_memory += 1
         else:
             self._order.counts.gave_way_slot += 1
+        if self._swaps is not None:
+            self._swaps.out()
         self.running.remove(request)
         self._note_preempted(request)
         super()._preempt_request(request, time.monotonic(), self.requires_kv_delivery)

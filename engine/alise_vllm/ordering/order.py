@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 
+from alise_vllm.ordering.forecast import Estimate
 from alise_vllm.ordering.hints import Hints
 from alise_vllm.ordering.line import WaitingLine
 from alise_vllm.ordering.pace import Pace, PaceMeter
@@ -167,6 +168,19 @@ class RequestOrder:
         work.preemptions += 1
         work.gave_way_at = work.generated
         work.waiting_since = None
+
+    def refine(self, work: Work, estimate: Estimate, now: float) -> None:
+        """More is known of a request than was predicted, whether it runs or waits.
+
+        Args:
+            work: Which; ``generated`` is up to date.
+            estimate: Asked instead of what was known so far.
+            now: Seconds.
+        """
+        waits = self.line.remove(work)
+        work.expect(estimate)
+        if waits:
+            self.line.add(work, now, self.pace)
 
     def resumed(self, had_tokens: int, restored_tokens: int) -> None:
         """A preempted request runs again.

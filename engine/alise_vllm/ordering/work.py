@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from alise_vllm.ordering.forecast import LEAST_TOKENS, Forecast
+from alise_vllm.ordering.forecast import LEAST_TOKENS, Estimate
 
 PRIOR_TOKENS = 512
 """An answer that nothing is known of is taken for one of at most so many tokens."""
@@ -18,7 +18,7 @@ class Work:
         prompt_tokens: Tokens of the prompt.
         max_tokens: The answer is cut here, tokens.
         arrived: When, seconds.
-        forecast: Its output; None is unknown.
+        forecast: What is expected of its output; None is unknown. Replaced by ``expect``.
         call_seconds: How long the tool call takes that the answer ends with; 0 without one.
         generated: Tokens so far.
         preemptions: How often it gave way; forced by memory or not.
@@ -37,7 +37,7 @@ class Work:
     prompt_tokens: int
     max_tokens: int
     arrived: float
-    forecast: Forecast | None = None
+    forecast: Estimate | None = None
     call_seconds: float = 0.0
     generated: int = 0
     preemptions: int = 0
@@ -55,6 +55,12 @@ class Work:
     def context_tokens(self) -> int:
         """Tokens that it holds memory for while it runs."""
         return self.prompt_tokens + self.generated
+
+    def expect(self, estimate: Estimate) -> None:
+        """Expect something else of its output; it does not wait."""
+        self.forecast = estimate
+        self._remaining = self.lane_value = None
+        self.standing_until = 0
 
     def remaining_tokens(self) -> float:
         """Tokens still to come on average; without a forecast a guess that only max_tokens bounds.
