@@ -31,6 +31,10 @@ COMMANDS = {
         "alise_bench.engine_cost.cli:main",
         "what the engine plugin's order costs a step, with thousands waiting",
     ),
+    "engine-trial": (
+        "alise_bench.engine_trials.cli:main",
+        "what the engine plugin promises, one question at a time, on real vLLM",
+    ),
     "calibrate": ("alise_bench.sim.calibrate:main", "fit the simulator to a real vLLM"),
     "make-sample": ("alise_bench.data.make_sample:main", "make the demo's prompts from data sets"),
 }

@@ -290,6 +290,7 @@ def host_tier(
     transfer = SimpleNamespace(kv_connector_extra_config={})
     vllm_config = SimpleNamespace(
         kv_transfer_config=transfer,
+        scheduler_config=SimpleNamespace(max_num_batched_tokens=2_048),
         additional_config={"alise": {"tier": section, **(beside or {})}},
     )
     return connector.HostTier(vllm_config, role, None)

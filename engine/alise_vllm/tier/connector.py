@@ -60,7 +60,8 @@ class HostTier(OffloadingConnector):
         super().__init__(vllm_config, role, kv_cache_config)
         self._pace: Pace | None = None
         if self.connector_scheduler is not None:
-            self._pace = Pace(MonotonicClock(), self.tier.worth.prefills)
+            most = vllm_config.scheduler_config.max_num_batched_tokens
+            self._pace = Pace(MonotonicClock(), self.tier.worth.prefills, most)
 
     @property
     def tier(self) -> Tier:
