@@ -55,7 +55,7 @@ BURSTS_AT_S = (4.0, 11.0)
 BURST, BURST_PROMPT, BURST_TOKENS = 16, 320, 10
 
 USERS, TURNS, FIRST_PROMPT, TURN_PROMPT, TURN_TOKENS = 10, 4, 320, 64, 12
-TURN_EVERY_S = 5.0
+TURN_EVERY_S, LEAST_GAP_S = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def sessions(seed: int) -> list[Ask]:
             kind = "turn" if turn else "first"
             asks.append(Ask(begin, kind, list(prompt), TURN_TOKENS, _told(TURN_TOKENS)))
             prompt += some_prompt(generator, TURN_PROMPT)
-            begin += generator.uniform(0.5, 1.5) * TURN_EVERY_S
+            begin += LEAST_GAP_S + generator.expovariate(1 / (TURN_EVERY_S - LEAST_GAP_S))
     return sorted(asks, key=lambda ask: ask.at_s)
 
 
@@ -201,7 +201,8 @@ TRIAL = Trial(
         f"{BURST_TOKENS}). ewt knows that the long ones come back and that what has ended does "
         "not; lru sees the short ones' chunks as the newer ones",
         f"{SESSIONS}: {USERS} conversations of {TURNS} turns that come back after {TURN_EVERY_S:g} "
-        "s on average; nobody waits in between, so that ewt knows nothing that lru does not",
+        f"s on average ({LEAST_GAP_S:g} s and an exponential rest); nobody waits in between, so "
+        "that ewt knows nothing that lru does not",
         f"the tier holds {CAPACITY_CHUNKS} chunks of {BLOCK_TOKENS} tokens, the device {BLOCKS}; a "
         f"step computes at most {STEP_TOKENS} tokens and takes at least "
         f"{STEP_SECONDS * 1_000:g} ms, as an engine of {STEP_TOKENS / STEP_SECONDS:,.0f} prompt "

@@ -1,7 +1,7 @@
 """Slots full of long requests, and short ones that come: vLLM's own priorities against ``srpt``.
 
 Both are told the same predictions, as wrong as a good predictor's: the true length times a factor
-whose logarithm is normal, with a standard deviation of ``NOISE``.
+whose logarithm is normal, with a standard deviation of ``NOISE``. A third case knows the truth.
 """
 
 import random
@@ -26,7 +26,7 @@ from alise_bench.processes import ChildFailed
 from alise_bench.vllm.place import VllmPlace
 from alise_core.wire.engine_metrics import GENERATION_TOKENS
 
-STOCK, OURS = "vllm-priority", "srpt"
+STOCK, OURS, EXACT = "vllm-priority", "srpt", "srpt, true lengths"
 SLOTS = 8
 LONGS = 2 * SLOTS
 LONG_TOKENS, SHORT_TOKENS = (300, 400), (10, 40)
@@ -49,8 +49,12 @@ SETUPS = (
 )
 
 
+CASES = {STOCK: 0, OURS: 1, EXACT: 1}
+"""By case: which of the servers."""
+
+
 def plan(seed: int, case: str) -> list[Ask]:
-    """What is sent, the same in both cases but for how predictions are told."""
+    """What is sent, the same in all cases but for what is told of its length."""
     generator = random.Random(seed)  # noqa: S311
     drawn: list[tuple[float, str, int]] = [
         (0.0, "long", generator.randint(*LONG_TOKENS)) for _ in range(LONGS)
@@ -65,7 +69,8 @@ def plan(seed: int, case: str) -> list[Ask]:
     ]
     asks = []
     for at_s, kind, tokens in sorted(drawn):
-        p50 = max(1, round(tokens * generator.lognormvariate(0, NOISE)))
+        factor = generator.lognormvariate(0, NOISE)
+        p50 = tokens if case == EXACT else max(1, round(tokens * factor))
         prompt = some_prompt(generator, PROMPT_TOKENS)
         asks.append(Ask(at_s, kind, prompt, tokens, _told(case, p50)))
     return asks
@@ -106,18 +111,19 @@ def _waits(answers: Sequence[Answer], kind: str) -> list[float]:
 def _told(case: str, p50: int) -> dict[str, Any]:
     if case == STOCK:
         return {"priority": p50}
-    return {"vllm_xargs": {"alise_p50": p50, "alise_p90": max(p50, round(_P90_RATIO * p50))}}
+    p90 = p50 if case == EXACT else round(_P90_RATIO * p50)
+    return {"vllm_xargs": {"alise_p50": p50, "alise_p90": p90}}
 
 
 def run(place: VllmPlace, folder: Path, seeds: Sequence[int], say: Say) -> list[Row]:
-    """Both cases in turn for every seed, one at a time."""
+    """All cases in turn for every seed, one at a time."""
     rows = []
     with running_engines(place, SETUPS, folder) as servers:
         _warm(servers)
         for seed in seeds:
-            for setup, server in zip(SETUPS, servers, strict=True):
-                rows.append(Row(setup.name, seed, _measure(server, plan(seed, setup.name))))
-                say(f"measured: {setup.name}, seed {seed}: {rows[-1].figures}")
+            for case, number in CASES.items():
+                rows.append(Row(case, seed, _measure(servers[number], plan(seed, case))))
+                say(f"measured: {case}, seed {seed}: {rows[-1].figures}")
     return rows
 
 
@@ -144,12 +150,15 @@ def _warm(servers: Sequence[Server]) -> None:
 
 def judge(rows: Sequence[Row]) -> list[Judged]:
     """The goals."""
-    gain = ratios(rows, "short_queue_p95_s", STOCK, OURS)
-    kept = ratios(rows, "tokens_per_s", OURS, STOCK)
-    return [
-        judged("short requests' p95 queue time, vllm-priority by srpt", gain, 10.0, at_least=True),
-        judged("tokens/s while slots are full, srpt by vllm-priority", kept, 0.97, at_least=True),
-    ]
+    goals = []
+    for case in (OURS, EXACT):
+        gain = ratios(rows, "short_queue_p95_s", STOCK, case)
+        kept = ratios(rows, "tokens_per_s", case, STOCK)
+        waited = f"short requests' p95 queue time, {STOCK} by {case}"
+        goals.append(judged(waited, gain, 10.0, at_least=True))
+        throughput = f"tokens/s while slots are full, {case} by {STOCK}"
+        goals.append(judged(throughput, kept, 0.97, at_least=True))
+    return goals
 
 
 TRIAL = Trial(

@@ -24,12 +24,14 @@ from alise_bench.vllm.place import VllmPlace
 from alise_core.wire.engine_metrics import GENERATION_TOKENS
 
 LEVELS = ("none", "int8", "int4")
+NOISE = "bfloat16 against float32"
+"""The row of what the dtype does by itself."""
 SLOTS, BLOCKS, BLOCK_TOKENS = 2, 56, 32
-"""Room on the device for what two long requests hold and for a short one, and not for what those
-had that gave way to it."""
+"""Room on the device for two long requests and a short one; what gave way is soon overwritten."""
 SMALL_BYTES, LARGE_BYTES = 12 * 1_048_576, 64 * 1_048_576
 """Of the tier: to be filled, and to have room."""
-LONG_TOKENS, SHORT_TOKENS, SHORTS, ROUNDS = 700, 16, 6, 3
+LONG_PROMPT, LONG_TOKENS, SHORT_PROMPT, SHORT_TOKENS = 40, 700, 400, 16
+SHORTS, ROUNDS = 6, 3
 PROMPTS, PROMPT_TOKENS, TOP = 24, 600, 20
 _FILL_TOKENS = 900
 _MIDDLE, _LOOK_SECONDS = 0.6, 0.02
@@ -50,11 +52,17 @@ SETUP = Setup(
     step_seconds=None,
 )
 
+EXACT = Setup(
+    "float32",
+    (f"--max-num-seqs={SLOTS}", "--max-model-len=1024", "--dtype=float32"),
+    step_seconds=None,
+)
+
 
 def run(place: VllmPlace, folder: Path, seeds: Sequence[int], say: Say) -> list[Row]:
     """All levels for every seed."""
     rows = []
-    with running_engines(place, [SETUP], folder) as (server,):
+    with running_engines(place, [SETUP, EXACT], folder) as (server, exact):
         for seed in seeds:
             generator = random.Random(seed)  # noqa: S311
             for level in LEVELS:
@@ -65,6 +73,8 @@ def run(place: VllmPlace, folder: Path, seeds: Sequence[int], say: Say) -> list[
                 }
                 rows.append(Row(level, seed, found))
                 say(f"measured: {level}, seed {seed}: {found}")
+            rows.append(Row(NOISE, seed, _noise(server, exact, generator)))
+            say(f"measured: {NOISE}, seed {seed}: {rows[-1].figures}")
     return rows
 
 
@@ -110,12 +120,12 @@ def _given_back(server: Server, level: str, generator: random.Random) -> dict[st
 def _interrupt(server: Server, generator: random.Random) -> None:
     """Two long requests take both slots; short ones come when those are past their middle."""
 
-    def ask(kind: str, tokens: int) -> Ask:
+    def ask(kind: str, tokens: int, prompt: int) -> Ask:
         said = {"vllm_xargs": {"alise_p50": tokens, "alise_p90": tokens + 1}}
-        return Ask(0.0, kind, some_prompt(generator, 40), tokens, said)
+        return Ask(0.0, kind, some_prompt(generator, prompt), tokens, said)
 
-    longs = [ask("long", LONG_TOKENS) for _ in range(SLOTS)]
-    shorts = [ask("short", SHORT_TOKENS) for _ in range(SHORTS)]
+    longs = [ask("long", LONG_TOKENS, LONG_PROMPT) for _ in range(SLOTS)]
+    shorts = [ask("short", SHORT_TOKENS, SHORT_PROMPT) for _ in range(SHORTS)]
     before = server.metric(GENERATION_TOKENS)
 
     with ThreadPoolExecutor(1) as threads:
@@ -131,20 +141,33 @@ def _interrupt(server: Server, generator: random.Random) -> None:
 def _lost(server: Server, level: str, generator: random.Random) -> dict[str, float]:
     """How far the logprobs of a prompt's next token are off when it is loaded from the host.
 
-    At ``none`` every byte comes back: what differs there is the dtype's own noise, because the
-    last tokens are computed in another batch shape than the first time.
+    At ``none`` every byte comes back and nothing should differ.
     """
     server.tune({"tier": {"level": level}})
     prompts = [some_prompt(generator, PROMPT_TOKENS) for _ in range(PROMPTS)]
     computed = [_top(server, prompt) for prompt in prompts]
     before = server.wait_until_idle()["tier"]["loaded_tokens"]
-    off = []
-    for prompt, first in reversed(list(zip(prompts, computed, strict=True))):
-        second = _top(server, prompt)
-        off += [abs(first[token] - second[token]) for token in first.keys() & second.keys()]
+    again = [_top(server, prompt) for prompt in reversed(prompts)][::-1]
     loaded = server.wait_until_idle()["tier"]["loaded_tokens"] - before
+    return {"loaded_share": loaded / (PROMPTS * PROMPT_TOKENS), **_off(computed, again)}
+
+
+def _noise(server: Server, exact: Server, generator: random.Random) -> dict[str, float]:
+    """How far the dtype's own rounding puts them off: the same model and prompts in float32."""
+    prompts = [some_prompt(generator, PROMPT_TOKENS) for _ in range(PROMPTS)]
+    tops = [[_top(each, prompt) for prompt in prompts] for each in (server, exact)]
+    return _off(*tops)
+
+
+def _off(
+    first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    off = [
+        abs(one[token] - other[token])
+        for one, other in zip(first, second, strict=True)
+        for token in one.keys() & other.keys()
+    ]
     return {
-        "loaded_share": loaded / (PROMPTS * PROMPT_TOKENS),
         "logprob_off_mean": mean(off),
         "logprob_off_p99": at(off, 0.99),
         "logprob_off_max": max(off),
@@ -174,6 +197,12 @@ def judge(rows: Sequence[Row]) -> list[Judged]:
             1.9,
             at_least=True,
         ),
+        judged(
+            f"mean logprob off, int8 by {NOISE}",
+            ratios(rows, "logprob_off_mean", "int8", NOISE),
+            1.0,
+            at_least=False,
+        ),
     ]
 
 
@@ -189,12 +218,13 @@ TRIAL = Trial(
         f"held: a tier of {SMALL_BYTES:,} bytes, filled with prompts until every chunk is of the "
         "level",
         f"restored: {ROUNDS} times two answers of {LONG_TOKENS} tokens give way, past their "
-        f"middle, to {SHORTS} of {SHORT_TOKENS}; the device has no room for what they had. From "
-        "host: the share that the tier brought back, the rest was still on the device",
+        f"middle, to {SHORTS} of {SHORT_TOKENS} with prompts of {SHORT_PROMPT}, for which the "
+        "device needs the room. From host: the share that the tier brought back",
         f"logprobs: {PROMPTS} prompts of {PROMPT_TOKENS} tokens, each one's {TOP} likeliest next "
-        "tokens. At none every byte comes back: its difference is the noise of the dtype, bfloat16",
-        "the weights are random: the differences are of this model's scale, and say how much "
-        "packing adds to the noise that is there anyway",
+        f"tokens, computed and loaded again; {NOISE}: the same, computed by this engine and by one "
+        "whose weights and KV are float32, which is what the dtype's own rounding does",
+        "the weights are random: differences are of this model's scale; what counts is how they "
+        "compare with the dtype's",
     ),
     columns={
         "held_chunks": "chunks held",
