@@ -69,6 +69,22 @@ def test_short_ones_come_while_long_ones_wait() -> None:
     assert least > slots.SHORTS_UNTIL_S
 
 
+def test_a_wait_of_less_than_a_step_is_luck() -> None:
+    figures = {"short_queue_p95_s": 5.0, "tokens_per_s": 100.0}
+    rows = [
+        Row(slots.STOCK, 1, figures),
+        *(
+            Row(case, 1, figures | {"short_queue_p95_s": 1e-4})
+            for case in (slots.OURS, slots.EXACT)
+        ),
+    ]
+
+    first = slots.judge(rows)[0]
+
+    assert first.measured is not None
+    assert first.measured.median == pytest.approx(5.0 / STEP_SECONDS)
+
+
 def test_figures_of_full_slots() -> None:
     found = slots.figures(answers(slots.plan(1, slots.OURS)), full_tokens=2_400)
 

@@ -148,11 +148,20 @@ def _warm(servers: Sequence[Server]) -> None:
         send(server.address, MODEL, [Ask(0.0, "warm", [1, 2, 3], 4)])
 
 
+def _at_least_a_step(rows: Sequence[Row]) -> list[Row]:
+    """With waits that are shorter than a step counted as one: what is less is luck."""
+    name = "short_queue_p95_s"
+    return [
+        Row(row.case, row.seed, {**row.figures, name: max(row.figures[name], STEP_SECONDS)})
+        for row in rows
+    ]
+
+
 def judge(rows: Sequence[Row]) -> list[Judged]:
     """The goals."""
     goals = []
     for case in (OURS, EXACT):
-        gain = ratios(rows, "short_queue_p95_s", STOCK, case)
+        gain = ratios(_at_least_a_step(rows), "short_queue_p95_s", STOCK, case)
         kept = ratios(rows, "tokens_per_s", case, STOCK)
         waited = f"short requests' p95 queue time, {STOCK} by {case}"
         goals.append(judged(waited, gain, 10.0, at_least=True))
@@ -176,7 +185,8 @@ TRIAL = Trial(
         f"{NOISE:g}",
         "tokens/s while full: generated while short requests come, when long ones wait in either "
         "case; at the end what gave way runs last, and slots idle",
-        "queue time is the engine's own word, until a request runs for the first time",
+        "queue time is the engine's own word, until a request runs for the first time; in the goal "
+        "it counts as one step at least",
         f"a step takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace); cases take turns",
     ),
     columns={
