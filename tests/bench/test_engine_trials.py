@@ -126,7 +126,15 @@ def test_bursts_find_all_slots_taken_and_need_more_than_the_tier_holds() -> None
     assert len({tuple(ask.prompt) for ask in asks}) == len(asks)
     own = sum((len(ask.prompt) + ask.tokens) // chunk for ask in longs)
     passing = sum(len(ask.prompt) // chunk for ask in shorts) // len(eviction.BURSTS_AT_S)
-    assert own <= eviction.CAPACITY_CHUNKS < passing + own
+    assert own <= eviction.INTERRUPTED_CHUNKS < passing + own
+
+
+def test_conversations_are_more_than_the_tier_holds_and_that_more_than_the_device() -> None:
+    last = {
+        tuple(ask.prompt[: eviction.FIRST_PROMPT]): len(ask.prompt) // eviction.BLOCK_TOKENS
+        for ask in sorted(eviction.sessions(1), key=lambda ask: len(ask.prompt))
+    }
+    assert eviction.BLOCKS < eviction.SESSIONS_CHUNKS < sum(last.values())
 
 
 def test_figures_of_an_eviction_are_differences() -> None:

@@ -26,7 +26,9 @@ INTERRUPTED, SESSIONS = "interrupted", "sessions"
 SLOTS, BLOCKS, BLOCK_TOKENS = 4, 104, 32
 STEP_TOKENS = 64
 """That a step computes at most: with steps of 25 ms an engine of 2,560 prompt tokens a second."""
-CAPACITY_CHUNKS = 100
+INTERRUPTED_CHUNKS, SESSIONS_CHUNKS = 100, 160
+"""That the tier holds: what gives way, and not what passes in the meantime; more than the device,
+and not all conversations."""
 CHUNK_BYTES = 65_536
 """Of the tiny model's KV in blocks of ``BLOCK_TOKENS``."""
 SETUP = Setup(
@@ -43,7 +45,7 @@ SETUP = Setup(
     {
         "scheduler": {"policy": "srpt"},
         "tier": {
-            "capacity_bytes": CAPACITY_CHUNKS * CHUNK_BYTES,
+            "capacity_bytes": INTERRUPTED_CHUNKS * CHUNK_BYTES,
             "level": "none",
             "eviction": "lru",
         },
@@ -54,7 +56,7 @@ LONGS, LONG_PROMPT, LONG_TOKENS = 4, 480, 300
 BURSTS_AT_S = (4.0, 11.0)
 BURST, BURST_PROMPT, BURST_TOKENS = 16, 320, 10
 
-USERS, TURNS, FIRST_PROMPT, TURN_PROMPT, TURN_TOKENS = 10, 4, 320, 64, 12
+USERS, TURNS, FIRST_PROMPT, TURN_PROMPT, TURN_TOKENS = 14, 4, 320, 64, 12
 TURN_EVERY_S, LEAST_GAP_S = 5.0, 1.0
 
 
@@ -65,10 +67,12 @@ class Scene:
     Attributes:
         plan: What is sent, by seed.
         judged: Kind of the requests whose time counts.
+        chunks: That the tier holds.
     """
 
     plan: Callable[[int], list[Ask]]
     judged: str
+    chunks: int
 
 
 def interrupted(seed: int) -> list[Ask]:
@@ -102,8 +106,8 @@ def sessions(seed: int) -> list[Ask]:
 
 
 SCENES: Mapping[str, Scene] = {
-    INTERRUPTED: Scene(interrupted, "long"),
-    SESSIONS: Scene(sessions, "turn"),
+    INTERRUPTED: Scene(interrupted, "long", INTERRUPTED_CHUNKS),
+    SESSIONS: Scene(sessions, "turn", SESSIONS_CHUNKS),
 }
 
 
@@ -131,7 +135,7 @@ def run(place: VllmPlace, folder: Path, seeds: Sequence[int], say: Say) -> list[
 
 
 def _measure(server: Server, scene: Scene, policy: str, seed: int) -> dict[str, float]:
-    server.tune({"tier": {"eviction": policy}})
+    server.tune({"tier": {"eviction": policy, "capacity_bytes": scene.chunks * CHUNK_BYTES}})
     # The same load, but no prompt begins as any did before: nothing that is left is of use.
     asks = [replace(ask, prompt=[_mark(policy), *ask.prompt[1:]]) for ask in scene.plan(seed)]
     before = server.wait_until_idle()
@@ -203,8 +207,9 @@ TRIAL = Trial(
         f"{SESSIONS}: {USERS} conversations of {TURNS} turns that come back after {TURN_EVERY_S:g} "
         f"s on average ({LEAST_GAP_S:g} s and an exponential rest); nobody waits in between, so "
         "that ewt knows nothing that lru does not",
-        f"the tier holds {CAPACITY_CHUNKS} chunks of {BLOCK_TOKENS} tokens, the device {BLOCKS}; a "
-        f"step computes at most {STEP_TOKENS} tokens and takes at least "
+        f"the tier holds {INTERRUPTED_CHUNKS} chunks of {BLOCK_TOKENS} tokens for the first and "
+        f"{SESSIONS_CHUNKS} for the second, the device {BLOCKS}",
+        f"a step computes at most {STEP_TOKENS} tokens and takes at least "
         f"{STEP_SECONDS * 1_000:g} ms, as an engine of {STEP_TOKENS / STEP_SECONDS:,.0f} prompt "
         "tokens a second: computing anew costs what it costs elsewhere",
         "mean and p95 are of the requests that could profit: the long ones, the later turns",

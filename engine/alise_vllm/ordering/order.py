@@ -132,12 +132,17 @@ class RequestOrder:
         Where nobody gave way to a request, nobody does to one that is not cheaper, for a while.
         """
         policy = self._policy
-        if not policy.preempts or not self.settings.preemption_limit:
+        if not policy.preempts or not self._limits.c:
             return False
         if self._refused is None or self.counts.steps - self._refused[2] >= _LOOK_AGAIN_STEPS:
             return True
         cost = policy.cost(waiting, self.pace, resident=False)
         return (waiting.rank, cost) < self._refused[:2]
+
+    @property
+    def preempts(self) -> bool:
+        """Whether a cheap request may take a running one's place at all."""
+        return self._policy.preempts
 
     def may_give_way(self, work: Work) -> bool:
         """Whether a running request can be asked at all; ``generated`` is up to date."""
