@@ -109,11 +109,15 @@ def _given_back(server: Server, level: str, generator: random.Random) -> dict[st
     )
     if not restored + again:
         raise ChildFailed("nobody was preempted")
-    loaded = after["tier"]["restored_tokens"] - before["tier"]["restored_tokens"]
+    loaded, declined = (
+        after["tier"][name] - before["tier"][name]
+        for name in ("restored_tokens", "declined_tokens")
+    )
     return {
         "preempted_tokens": restored + again,
         "restored_share": restored / (restored + again),
         "from_host_share": loaded / (restored + again),
+        "declined_tokens": declined,
     }
 
 
@@ -168,9 +172,9 @@ def _off(
         for token in one.keys() & other.keys()
     ]
     return {
-        "logprob_off_mean": mean(off),
-        "logprob_off_p99": at(off, 0.99),
-        "logprob_off_max": max(off),
+        "logprob_off_mean_e3": 1e3 * mean(off),
+        "logprob_off_p99_e3": 1e3 * at(off, 0.99),
+        "logprob_off_max_e3": 1e3 * max(off),
     }
 
 
@@ -199,7 +203,7 @@ def judge(rows: Sequence[Row]) -> list[Judged]:
         ),
         judged(
             f"mean logprob off, int8 by {NOISE}",
-            ratios(rows, "logprob_off_mean", "int8", NOISE),
+            ratios(rows, "logprob_off_mean_e3", "int8", NOISE),
             1.0,
             at_least=False,
         ),
@@ -219,7 +223,8 @@ TRIAL = Trial(
         "level",
         f"restored: {ROUNDS} times two answers of {LONG_TOKENS} tokens give way, past their "
         f"middle, to {SHORTS} of {SHORT_TOKENS} with prompts of {SHORT_PROMPT}, for which the "
-        "device needs the room. From host: the share that the tier brought back",
+        "device needs the room. From host: the share that the tier brought back; not worth loading: "
+        "tokens that it had and that were computed anew, because twice the copy took longer",
         f"logprobs: {PROMPTS} prompts of {PROMPT_TOKENS} tokens, each one's {TOP} likeliest next "
         f"tokens, computed and loaded again; {NOISE}: the same, computed by this engine and by one "
         "whose weights and KV are float32, which is what the dtype's own rounding does",
@@ -231,10 +236,11 @@ TRIAL = Trial(
         "preempted_tokens": "tokens preempted",
         "restored_share": "restored",
         "from_host_share": "from host",
+        "declined_tokens": "not worth loading",
         "loaded_share": "prompts loaded",
-        "logprob_off_mean": "logprob off: mean",
-        "logprob_off_p99": "p99",
-        "logprob_off_max": "max",
+        "logprob_off_mean_e3": "logprob off: mean, 1/1000",
+        "logprob_off_p99_e3": "p99, 1/1000",
+        "logprob_off_max_e3": "max, 1/1000",
     },
     run=run,
     judge=judge,
