@@ -167,6 +167,9 @@ class AliseScheduler(AsyncScheduler):
         blocked = self.kv_holding_waiting or self._pause_state is not PauseState.UNPAUSED
         if not self.waiting or blocked or free_slots < 0:
             return
+        first = self.waiting.peek_request()
+        if not free_slots and _can_run(first) and not self._order.asks(first.alise_work):
+            return
         cache = self.kv_cache_manager
         free_blocks = cache.block_pool.get_num_free_blocks() - cache.watermark_blocks
         for waiting in self.waiting.best(_MOST_PER_STEP):

@@ -127,7 +127,7 @@ class Scene:
         self._may_give_way.look(self._running)
         if self._shape.tight:
             self._may_give_way.rank(self._running)
-        if len(self._running) == self._shape.running:
+        if len(self._running) == self._shape.running and self._queue:
             self._make_room()
         while self._queue and len(self._running) < self._shape.running:
             request = self._queue.peek_request()
@@ -158,6 +158,8 @@ class Scene:
         return len(sorted(scored))
 
     def _make_room(self) -> None:
+        if not self._order.asks(self._queue.peek_request().alise_work):
+            return
         for waiting in self._queue.best(_LOOKED_AT):
             asking = waiting.alise_work
             if not self._order.asks(asking):

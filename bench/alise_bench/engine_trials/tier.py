@@ -223,8 +223,8 @@ TRIAL = Trial(
         "level",
         f"restored: {ROUNDS} times two answers of {LONG_TOKENS} tokens give way, past their "
         f"middle, to {SHORTS} of {SHORT_TOKENS} with prompts of {SHORT_PROMPT}, for which the "
-        "device needs the room. From host: the share that the tier brought back; not worth loading: "
-        "tokens that it had and that were computed anew, because twice the copy took longer",
+        "device needs the room. From host: the share that the tier brought back; not worth "
+        "loading: tokens that it had and that were computed anew, as twice the copy took longer",
         f"logprobs: {PROMPTS} prompts of {PROMPT_TOKENS} tokens, each one's {TOP} likeliest next "
         f"tokens, computed and loaded again; {NOISE}: the same, computed by this engine and by one "
         "whose weights and KV are float32, which is what the dtype's own rounding does",
