@@ -34,6 +34,9 @@ COMMANDS = {
     "tuner": (
         "alise_bench.tuner.cli:main",
         "the KV tuner over a simulated day, against settings that never change",
+    "engine-trial": (
+        "alise_bench.engine_trials.cli:main",
+        "what the engine plugin promises, one question at a time, on real vLLM",
     ),
     "calibrate": ("alise_bench.sim.calibrate:main", "fit the simulator to a real vLLM"),
     "make-sample": ("alise_bench.data.make_sample:main", "make the demo's prompts from data sets"),

@@ -59,10 +59,13 @@ def own_attributes() -> list[str]:
 def own_names() -> set[str]:
     """What the subclass adds."""
     added = {name for name in vars(AliseScheduler) if not name.startswith(("__", "_abc"))}
-    return (added | {"_order", "_preempted", "_waits", "alise_tunable"}) - {
+    return (added | _INSTANCE) - {
         "schedule",
         "_preempt_request",
     }
+
+
+_INSTANCE = {"_may_give_way", "_order", "_preempted", "_swaps", "_waits", "alise_tunable"}
 
 
 def main() -> None:

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from alise_core.errors import ConfigError
 from alise_vllm.compat import require_tested
+from alise_vllm.ordering.forecast import Estimate
 from alise_vllm.ordering.order import RequestOrder
 from alise_vllm.ordering.waits import expected_waits
 from alise_vllm.ordering.work import Work
+from alise_vllm.running import RunningRequests
 from alise_vllm.scheduler_part import SchedulerPart
 from alise_vllm.settings import read_scheduler
+from alise_vllm.tier.swaps import Swaps
 from alise_vllm.waiting import WaitingQueue, work_of
 
 try:
@@ -55,6 +58,8 @@ class AliseScheduler(AsyncScheduler):
         ConfigError: A setting is wrong; the server does not start.
     """
 
+    max_num_active_reqs: int
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         settings = read_scheduler(self.vllm_config.additional_config)
@@ -63,13 +68,17 @@ class AliseScheduler(AsyncScheduler):
         self.waiting: Any = WaitingQueue(self._order, time.monotonic, by_priority=by_priority)
         # Makes vLLM look at `priority` when the memory is full, which then says who goes first.
         self.policy = SchedulingPolicy.PRIORITY
+        self._may_give_way: RunningRequests[Any] = RunningRequests(self._order, _runs)
         self._preempted: dict[str, int] = {}
         """Preempted requests that have not run since: tokens that they had in memory."""
         self.alise_tunable = SchedulerPart(self._order, self)
         self._waits: tuple[int, Mapping[int, float]] = (-1, {})
+        self._swaps: Swaps | None = None
         tier = getattr(self.connector, "tier", None)
         if tier is not None:
             tier.waits.expected = self.alise_wait_seconds
+            self._swaps = tier.swaps
+            tier.swaps.on_hold = self._start_nobody_else
 
     def schedule(self, throttle_prefills: bool = False) -> "SchedulerOutput":
         """Put requests back that give way, let vLLM schedule, and note what came of it."""
@@ -77,10 +86,12 @@ class AliseScheduler(AsyncScheduler):
         now = time.monotonic()
         begin = time.perf_counter_ns()
         self._order.begin_step(now)
+        self._look_at_running()
         self._make_room()
-        self._rank_running()
         counts.nanoseconds += time.perf_counter_ns() - begin
+        active: int = self.max_num_active_reqs
         output = super().schedule(throttle_prefills)
+        self.max_num_active_reqs = active
         begin = time.perf_counter_ns()
         scheduled = output.num_scheduled_tokens
         self._order.end_step(now, len(scheduled), output.total_num_scheduled_tokens)
@@ -102,6 +113,23 @@ class AliseScheduler(AsyncScheduler):
             self._waits = (step, expected_waits(line, self._order.pace, self.max_num_active_reqs))
         return self._waits[1].get(work.number, 0.0)
 
+    def alise_refine(self, request_id: str, estimate: Estimate) -> bool:
+        """Hand in what is known of a request by now, between two steps; False where it is gone.
+
+        The seam for a probe on hidden states; see ``Estimate``.
+        """
+        request = self.requests.get(request_id)
+        work = work_of(request)
+        if work is None:
+            return False
+        work.generated = request.num_output_tokens
+        self._order.refine(work, estimate, time.monotonic())
+        return True
+
+    def _start_nobody_else(self) -> None:
+        """In this step; a place was made for a request that starts in the next one."""
+        self.max_num_active_reqs = len(self.running)
+
     def alise_works(self) -> list[Work]:
         """The order's side of every request that exists."""
         return [work for work in map(work_of, self.requests.values()) if work is not None]
@@ -121,6 +149,16 @@ class AliseScheduler(AsyncScheduler):
             work.generated = request.num_output_tokens
             self._order.gives_way(work)
 
+    def _look_at_running(self) -> None:
+        """Find out where running requests stand, as far as this step or a later one may ask."""
+        # The step cannot need more blocks than these.
+        most = len(self.running) + self._blocks(self.max_num_scheduled_tokens)
+        is_tight = self.kv_cache_manager.block_pool.get_num_free_blocks() < most
+        if is_tight or self.waiting or len(self.running) >= self.max_num_active_reqs:
+            self._may_give_way.look(self.running)
+        if is_tight:
+            self._may_give_way.rank(self.running)
+
     def _make_room(self) -> None:
         """Put running requests back for the first of those that wait."""
         free_slots = (
@@ -129,9 +167,11 @@ class AliseScheduler(AsyncScheduler):
         blocked = self.kv_holding_waiting or self._pause_state is not PauseState.UNPAUSED
         if not self.waiting or blocked or free_slots < 0:
             return
+        first = self.waiting.peek_request()
+        if not free_slots and _can_run(first) and not self._order.asks(first.alise_work):
+            return
         cache = self.kv_cache_manager
         free_blocks = cache.block_pool.get_num_free_blocks() - cache.watermark_blocks
-        candidates: list[Request] | None = None
         for waiting in self.waiting.best(_MOST_PER_STEP):
             if not _can_run(waiting):
                 continue
@@ -141,38 +181,21 @@ class AliseScheduler(AsyncScheduler):
                 continue
             if not self._order.asks(waiting.alise_work):
                 return
-            if candidates is None:
-                candidates = self._candidates()
-            victim = self._victim(waiting, candidates, -free_blocks)
+            victim = self._victim(waiting, -free_blocks)
             if victim is None:
                 return
             free_blocks += self._blocks(victim.num_computed_tokens)
-            candidates.remove(victim)
             self._put_back(victim, for_memory=free_slots > 0)
 
-    def _candidates(self) -> "list[Request]":
-        """Running requests that may give way, the worst first."""
-        found = {}
-        for request in self.running:
-            work = work_of(request)
-            if work is not None:
-                work.generated = request.num_output_tokens
-                found[work] = request
-        return [found[work] for work in self._order.candidates(found)]
-
-    def _victim(
-        self, waiting: "Request", candidates: "list[Request]", short_blocks: int
-    ) -> "Request | None":
+    def _victim(self, waiting: "Request", short_blocks: int) -> "Request | None":
         """Who gives way to one that waits, of those that hold the blocks it is short of."""
-        able = (it for it in candidates if self._can_give_way(it, short_blocks))
-        worst = next(able, None)
+        worst = self._may_give_way.worst(lambda each: self._can_give_way(each, short_blocks))
         work = None if worst is None else work_of(worst)
         return worst if self._order.exchanges(waiting.alise_work, work) else None
 
     def _can_give_way(self, request: "Request", short_blocks: int) -> bool:
         return (
-            request.status == RequestStatus.RUNNING
-            and not request.is_prefill_chunk
+            not request.is_prefill_chunk
             and not request.resumable
             and self._blocks(request.num_computed_tokens) >= short_blocks
             and self._request_blocks_can_be_freed(request)
@@ -183,29 +206,14 @@ class AliseScheduler(AsyncScheduler):
             self._order.counts.gave_way_memory += 1
         else:
             self._order.counts.gave_way_slot += 1
+        if self._swaps is not None:
+            self._swaps.out()
         self.running.remove(request)
         self._note_preempted(request)
         super()._preempt_request(request, time.monotonic(), self.requires_kv_delivery)
         # vLLM's first model runner would otherwise take one that resumes in this very step for
         # one that never stopped.
         self.prev_step_scheduled_req_ids.discard(request.request_id)
-
-    def _rank_running(self) -> None:
-        """When memory is about to run out, say who goes first then: the highest number.
-
-        Left out while the step cannot need more blocks than are free.
-        """
-        most = len(self.running) + self._blocks(self.max_num_scheduled_tokens)
-        if self.kv_cache_manager.block_pool.get_num_free_blocks() >= most:
-            return
-        for request in self.running:
-            work = work_of(request)
-            if work is None:
-                continue
-            if request.num_output_tokens >= work.standing_until:
-                work.generated = request.num_output_tokens
-                self._order.stand(work)
-            request.priority = work.standing
 
     def _note_resumed(self, output: "SchedulerOutput") -> None:
         for name in self._preempted.keys() & output.num_scheduled_tokens.keys():
@@ -218,6 +226,10 @@ class AliseScheduler(AsyncScheduler):
     def _blocks(self, tokens: int) -> int:
         """Blocks that hold so many tokens; what is shared with others counts in full."""
         return int(-(-tokens // self.block_size))
+
+
+def _runs(request: "Request") -> bool:
+    return bool(request.status == RequestStatus.RUNNING)
 
 
 def _can_run(waiting: "Request") -> bool:

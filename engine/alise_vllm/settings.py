@@ -18,7 +18,6 @@ from pathlib import Path
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import LengthTable, parse_lengths
 from alise_vllm.ordering.settings import OrderingSettings, changed
-from alise_vllm.tier.settings import SECTION as TIER
 
 SECTION = "alise"
 REPLAY_FILE = "replay_file"
@@ -26,6 +25,7 @@ STEP_SECONDS = "step_seconds"
 _MOST_STEP_SECONDS = 10.0
 ADMIN = "admin"
 SCHEDULER = "scheduler"
+TIER = "tier"
 TOKEN_FILE = "token_file"
 TOKEN_VARIABLE = "ALISE_ADMIN_TOKEN"
 _KNOWN = frozenset({ADMIN, REPLAY_FILE, SCHEDULER, STEP_SECONDS, TIER})
@@ -83,6 +83,18 @@ def read_scheduler(additional_config: object) -> OrderingSettings:
         return changed(OrderingSettings(), changes)
     except ConfigError as error:
         raise ConfigError(f"'{SECTION}': '{SCHEDULER}': {error}") from error
+
+
+def read_tier(additional_config: object) -> object:
+    """The tier's section as it was given, for the tier to read; None where there is none.
+
+    Args:
+        additional_config: vLLM's, as it was given.
+
+    Raises:
+        ConfigError: There is a name beside it that nobody reads.
+    """
+    return (_section(additional_config) or {}).get(TIER)
 
 
 def _replay_file(additional_config: object) -> Path:

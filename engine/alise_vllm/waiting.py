@@ -23,14 +23,15 @@ class SamplingParams(Protocol):
 
 
 class EngineRequest(Protocol):
-    """What is read of vLLM's ``Request``, and one attribute that the plugin adds."""
+    """What is read of vLLM's ``Request``, and one attribute that the plugin adds.
+
+    Attributes:
+        alise_work: The order's side of it.
+        priority: The client's, until it runs; smaller goes first.
+    """
 
     alise_work: Work
-
-    @property
-    def priority(self) -> int:
-        """The client's; smaller goes first."""
-        ...
+    priority: int
 
     @property
     def max_tokens(self) -> int:

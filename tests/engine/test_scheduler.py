@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_core.errors import ConfigError
+from alise_vllm.ordering.forecast import Forecast
+from alise_vllm.tier.swaps import Swaps
 from fakes.vllm_scheduler import FakeConfig, FakeRequest, Pause, Status, install
 
 MODULE = "alise_vllm.scheduler"
@@ -97,6 +99,18 @@ def test_they_are_changed_while_it_runs(module: Any) -> None:
     made.alise_tunable.plan({"policy": "srpt"})()
 
     assert run(made) == ["c", "b", "a"]
+
+
+def test_a_probe_can_say_what_it_has_seen(module: Any) -> None:
+    made = scheduler(module, slots=1)
+    for name, tokens in (("runs", 30), ("first", 50), ("second", 60)):
+        made.add_request(predicted(name, tokens))
+    made.schedule()
+
+    assert made.alise_refine("second", Forecast(5, 6))
+    assert not made.alise_refine("gone", Forecast(5, 6))
+
+    assert run(made) == ["second", "runs", "first"]
 
 
 def test_memory_is_made_for_a_short_request_that_only_lacks_that(module: Any) -> None:
@@ -294,7 +308,7 @@ def test_without_a_vllm_that_has_the_interface_one_line_says_so(
 
 
 def test_a_tier_is_told_how_long_each_request_will_wait(module: Any) -> None:
-    tier = SimpleNamespace(waits=SimpleNamespace(expected=None))
+    tier = SimpleNamespace(waits=SimpleNamespace(expected=None), swaps=Swaps())
     made = scheduler(module, slots=1, connector=SimpleNamespace(tier=tier))
     for name, tokens in (("runs", 10), ("last", 900), ("next", 200), ("then", 500)):
         made.add_request(predicted(name, tokens))
@@ -309,6 +323,52 @@ def test_a_tier_is_told_how_long_each_request_will_wait(module: Any) -> None:
     assert tier.waits.expected("last") == before, "once a step"
     made.schedule()
     assert tier.waits.expected("last") < before
+
+
+class FakeHostTier:
+    """Has the KV of whoever was preempted, and loads by the rule of ``ewt``."""
+
+    def __init__(self) -> None:
+        self.swaps = Swaps()
+        self.tier = SimpleNamespace(waits=SimpleNamespace(expected=None), swaps=self.swaps)
+        self.loaded: list[str] = []
+
+    def get_num_new_matched_tokens(
+        self, request: FakeRequest, computed: int
+    ) -> tuple[int | None, bool]:
+        if not request.num_output_tokens:
+            return 0, False
+        if self.swaps.hold():
+            return None, False
+        self.loaded.append(request.request_id)
+        return 16, True
+
+    def build_connector_meta(self, output: object) -> None:
+        self.swaps.step_ends()
+
+
+def test_nothing_is_loaded_in_a_step_in_which_somebody_gave_way(module: Any) -> None:
+    connector = FakeHostTier()
+    made = scheduler(module, slots=1, connector=connector)
+    for name, tokens, rank in (("middle", 100, 1), ("better", 1_000, 0), ("last", 300, 1)):
+        extra = {"alise_p50": tokens, "alise_class": rank}
+        made.add_request(FakeRequest(name, max_tokens=tokens, extra=extra))
+        run(made, 20)
+    assert made.preempted_in_order == ["middle"]
+
+    made.requests["better"].alise_work.rank = 2
+    while made.preempted_in_order == ["middle"]:
+        made.generated()
+        made.schedule()
+    assert made.preempted_in_order == ["middle", "better"]
+    assert connector.loaded == []
+    assert made.running == [], "the place is kept for whom it was made"
+    assert made.max_num_active_reqs == 1
+
+    made.schedule()
+    assert connector.loaded == ["middle"]
+    assert connector.swaps.held == 1
+    assert [each.request_id for each in made.running] == ["middle"]
 
 
 def test_without_a_tier_nobody_is_told(module: Any) -> None:

@@ -12,6 +12,7 @@ from alise_vllm.settings import (
     read_lengths,
     read_scheduler,
     read_step_seconds,
+    read_tier,
 )
 
 KEY = prompt_key([1, 2, 3])
@@ -114,6 +115,14 @@ def test_a_setting_of_the_scheduler_that_is_wrong_is_named(config: object, said:
 
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_tier_gets_its_section_as_it_is_and_nothing_misspelt_beside_it() -> None:
+    assert read_tier({"alise": {"tier": [1], "scheduler": {}}}) == [1]
+    assert read_tier({"alise": {"scheduler": {}}}) is None
+    assert read_tier(None) is None
+    with pytest.raises(ConfigError, match="'alise' has no setting 'teir'"):
+        read_tier({"alise": {"tier": {}, "teir": {}}})
 
 
 TOKEN = "an-admin-token"

@@ -279,14 +279,19 @@ def test_every_policy_is_made(spec: Any, name: str) -> None:
     policies = importlib.import_module(f"{PACKAGE}.policies")
     made = policies.make_policy(name, SimpleNamespace())
 
-    assert isinstance(made, policies.VllmPolicy if ":" in name else CachePolicy)
+    assert isinstance(made, CachePolicy) is (":" not in name)
+    assert isinstance(made, policies.LearnsAtTheEnd) is (":" in name)
 
 
-def host_tier(connector: Any, role: str = "scheduler", section: Any = None) -> Any:
+def host_tier(
+    connector: Any, role: str = "scheduler", section: Any = None, beside: Any = None
+) -> Any:
     section = {"capacity_bytes": CAPACITY} if section is None else section
     transfer = SimpleNamespace(kv_connector_extra_config={})
     vllm_config = SimpleNamespace(
-        kv_transfer_config=transfer, additional_config={"alise": {"tier": section}}
+        kv_transfer_config=transfer,
+        scheduler_config=SimpleNamespace(max_num_batched_tokens=2_048),
+        additional_config={"alise": {"tier": section, **(beside or {})}},
     )
     return connector.HostTier(vllm_config, role, None)
 
@@ -355,6 +360,30 @@ def test_a_worker_has_no_tier_and_keeps_no_books(connector: Any) -> None:
     assert made.alise_tunable is None
 
     assert made.connector_scheduler is None
+
+
+def test_no_load_begins_in_a_step_in_which_somebody_gave_way(connector: Any) -> None:
+    made = host_tier(connector, section={"capacity_bytes": CAPACITY, "eviction": "ewt"})
+    step = SimpleNamespace(total_num_scheduled_tokens=1, num_scheduled_tokens={"a": 1})
+    made.tier.swaps.out()
+    assert made.get_num_new_matched_tokens(request(), 0) == (None, False)
+    assert made.tier.state()["held_loads"] == 1
+
+    made.build_connector_meta(step)
+    made.tier.swaps.out()
+    assert made.get_num_new_matched_tokens(request(), 0) == (64, True), "not twice in a row"
+
+    made.tier.plan({"eviction": "lru"})()
+    made.build_connector_meta(step)
+    made.tier.swaps.out()
+    assert made.get_num_new_matched_tokens(request(), 0) == (64, True), "the rule is ewt's"
+
+
+def test_a_misspelt_section_beside_the_tier_s_keeps_the_server_from_starting(
+    connector: Any,
+) -> None:
+    with pytest.raises(ConfigError, match="'alise' has no setting 'schedulr'"):
+        host_tier(connector, beside={"schedulr": {}})
 
 
 def test_a_section_that_is_wrong_keeps_the_server_from_starting(connector: Any) -> None:

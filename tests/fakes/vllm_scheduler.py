@@ -93,7 +93,7 @@ class FakeConfig:
     blocks: int = 10_000
     cached_tokens: int = 0
     """Of a preempted request, that are found again when it resumes."""
-    connector: object = None
+    connector: Any = None
     """To KV elsewhere."""
 
 
@@ -145,6 +145,9 @@ class FakeScheduler:
             if request.status is Status.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR:
                 skipped.append(self.waiting.pop_request())
                 continue
+            if self._is_held_by_connector(request):
+                skipped.append(self.waiting.pop_request())
+                continue
             needed = -(-request.num_tokens // BLOCK_SIZE)
             if needed > self.kv_cache_manager.get_num_free_blocks():
                 break
@@ -160,7 +163,15 @@ class FakeScheduler:
         output = Output(scheduled, self.finished_req_ids)
         self.finished_req_ids = set()
         self.prev_step_scheduled_req_ids = set(scheduled)
+        if self.connector is not None and hasattr(self.connector, "build_connector_meta"):
+            self.connector.build_connector_meta(output)
         return output
+
+    def _is_held_by_connector(self, request: FakeRequest) -> bool:
+        if self.connector is None or not hasattr(self.connector, "get_num_new_matched_tokens"):
+            return False
+        tokens, _ = self.connector.get_num_new_matched_tokens(request, 0)
+        return tokens is None
 
     def _schedule_running(self, scheduled: dict[str, int]) -> bool:
         preempted = False

@@ -1,17 +1,23 @@
-"""``alise bench engine-order``: time the order's part of a step, print tables or JSON."""
+"""``alise bench engine-order``: time the order's part of a step, print or publish it."""
 
 import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
-from statistics import median
+from pathlib import Path
 
-import msgspec
 from rich.console import Console
 
-from alise_bench.compare.tables import Table
-from alise_bench.engine_cost.measure import Kind, Row, measure
+from alise_bench.engine_cost.measure import Row, measure
+from alise_bench.engine_cost.report import (
+    DOCUMENT,
+    LIMIT_WAITING,
+    Conditions,
+    Results,
+    render,
+    table,
+)
 from alise_bench.engine_cost.scene import Shape
 from alise_bench.overhead.conditions import read_conditions
 from alise_bench.overhead.console import show_tables
@@ -19,32 +25,9 @@ from alise_bench.overhead.results import encode
 from alise_core.errors import ConfigError
 from alise_vllm.ordering.policies import PolicyName
 
-LIMIT_US = 200.0
-"""What a step may cost on average with ``LIMIT_WAITING`` requests waiting: one hundredth of a step
-of 20 ms."""
-LIMIT_WAITING = 1_000
 SIZES = (10, 100, 1_000, 5_000)
 _RUNNING = 256
 _REPEATS, _STEPS = 3, 2_000
-
-
-class Conditions(msgspec.Struct, frozen=True):
-    """What the figures hold for; load averages before and after."""
-
-    started: str
-    cpu_model: str
-    cpus: int
-    python: str
-    load_average: list[float]
-    repeats: int
-    steps: int
-
-
-class Results(msgspec.Struct, frozen=True):
-    """Everything of one measurement."""
-
-    conditions: Conditions
-    rows: list[Row]
 
 
 def main(arguments: list[str]) -> int:
@@ -65,6 +48,8 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(encode(results).decode())
     else:
         show_tables(Console(), [table(results)])
+    if options.out is not None:
+        _publish(options.out, results)
     return 0
 
 
@@ -76,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object and nothing else")
+    add("--out", type=Path, metavar="DIR", help=f"write {DOCUMENT}.json and {DOCUMENT}.md here")
     add("--repeats", type=int, default=_REPEATS, help=f"default {_REPEATS}")
     add("--steps", type=int, default=_STEPS, help=f"per repeat ({_STEPS})")
     add("--running", type=int, default=_RUNNING, help=f"slots ({_RUNNING})")
@@ -113,35 +99,10 @@ def _measure(options: argparse.Namespace) -> Results:
     return Results(conditions, rows)
 
 
-def table(results: Results) -> Table:
-    """Medians over repeats, one line a shape, with what sorting anew would have cost."""
-    rows = []
-    for place in dict.fromkeys(_place(row) for row in results.rows):
-        here = [row for row in results.rows if _place(row) == place]
-        mean, p99 = _median(here, Kind.STEP, "mean_us"), _median(here, Kind.STEP, "p99_us")
-        sort = _median(here, Kind.SORT, "mean_us")
-        policy, waiting, running, tight = place
-        name = f"{policy}{', memory short' if tight else ''}"
-        arrive = _median(here, Kind.ARRIVE, "p99_us")
-        figures = [mean, p99, arrive, _median(here, Kind.ABORT, "p99_us"), sort]
-        rows.append([name, f"{waiting:,}", f"{running:,}", *(f"{value:.1f}" for value in figures)])
-    columns = [
-        "policy",
-        "waiting",
-        "running",
-        "step mean",
-        "step p99",
-        "arrive p99",
-        "abort p99",
-        "sorting anew",
-    ]
-    goal = f"goal: a step's mean <= {LIMIT_US:g} us with {LIMIT_WAITING:,} waiting"
-    return Table(f"CPU time, microseconds; {goal}", columns, rows)
-
-
-def _place(row: Row) -> tuple[str, int, int, bool]:
-    return row.policy, row.waiting, row.running, row.tight
-
-
-def _median(rows: Sequence[Row], kind: Kind, field: str) -> float:
-    return float(median(getattr(row, field) for row in rows if row.kind is kind))
+def _publish(folder: Path, results: Results) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{DOCUMENT}.json").write_bytes(encode(results))
+        (folder / f"{DOCUMENT}.md").write_text(render(results), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: {error.strerror}; name another folder") from error

@@ -11,6 +11,7 @@ from alise_vllm.ordering.order import RequestOrder
 from alise_vllm.ordering.policies import PolicyName
 from alise_vllm.ordering.settings import OrderingSettings
 from alise_vllm.ordering.work import Work
+from alise_vllm.running import RunningRequests
 from alise_vllm.waiting import EngineRequest, WaitingQueue, work_of
 
 STEP_SECONDS = 0.02
@@ -56,6 +57,7 @@ class Request:
     sampling_params: Params | None
     priority: int = 0
     max_tokens: int = _MOST_TOKENS
+    runs: bool = False
     alise_work: Work = field(init=False)
     _output: list[int] = field(default_factory=list)
 
@@ -88,6 +90,7 @@ class Scene:
         self._order = RequestOrder(OrderingSettings(policy=shape.policy))
         self._queue = WaitingQueue(self._order, lambda: self._now, by_priority=False)
         self._running: list[Request] = []
+        self._may_give_way = RunningRequests[Request](self._order, lambda request: request.runs)
         self.preempted = 0
         self._fill()
 
@@ -121,20 +124,28 @@ class Scene:
     def step(self) -> None:
         """Schedule one step: what is measured of a step."""
         self._order.begin_step(self._now)
+        self._may_give_way.look(self._running)
+        if self._shape.tight:
+            self._may_give_way.rank(self._running)
         if len(self._running) == self._shape.running and self._queue:
             self._make_room()
-        if self._shape.tight:
-            self._rank()
         while self._queue and len(self._running) < self._shape.running:
-            self._queue.peek_request()
-            self._running.append(self._queue.pop_request())  # type: ignore[arg-type]
+            request = self._queue.peek_request()
+            assert self._queue.pop_request() is request  # noqa: S101  as vLLM does
+            request.runs = True  # type: ignore[attr-defined]
+            self._running.append(request)  # type: ignore[arg-type]
         running = len(self._running)
         self._order.end_step(self._now, running, running)
 
     def run(self) -> None:
         """The engine does what was scheduled; not measured."""
         self._now += STEP_SECONDS
-        self._running = [request for request in self._running if not request.generate()]
+        left = []
+        for request in self._running:
+            request.runs = not request.generate()
+            if request.runs:
+                left.append(request)
+        self._running = left
 
     def sort(self) -> int:
         """Score everybody who waits, and sort: what an order without a line does in every step."""
@@ -147,39 +158,21 @@ class Scene:
         return len(sorted(scored))
 
     def _make_room(self) -> None:
-        found: dict[Work, Request] | None = None
-        candidates: list[Work] = []
+        if not self._order.asks(self._queue.peek_request().alise_work):
+            return
         for waiting in self._queue.best(_LOOKED_AT):
             asking = waiting.alise_work
             if not self._order.asks(asking):
                 return
-            if found is None:
-                found = self._looked_at()
-                candidates = self._order.candidates(found)
-            worst = candidates[0] if candidates else None
-            if not self._order.exchanges(asking, worst) or worst is None:
+            worst = self._may_give_way.worst(lambda request: True)
+            work = None if worst is None else worst.alise_work
+            if not self._order.exchanges(asking, work) or worst is None:
                 return
-            candidates.remove(worst)
-            self._running.remove(found[worst])
-            self._order.gives_way(worst)
-            self._queue.prepend_request(found[worst])
+            self._running.remove(worst)
+            worst.runs = False
+            self._order.gives_way(worst.alise_work)
+            self._queue.prepend_request(worst)
             self.preempted += 1
-
-    def _rank(self) -> None:
-        for request in self._running:
-            work = request.alise_work
-            if request.num_output_tokens >= work.standing_until:
-                work.generated = request.num_output_tokens
-                self._order.stand(work)
-            request.priority = work.standing
-
-    def _looked_at(self) -> dict[Work, Request]:
-        found = {}
-        for request in self._running:
-            work = request.alise_work
-            work.generated = request.num_output_tokens
-            found[work] = request
-        return found
 
     def _fill(self) -> None:
         for _ in range(self._shape.running):

@@ -23,6 +23,7 @@ class Serving:
         options: Of vLLM's command line.
         step_seconds: A step takes at least this long; ``None`` for as long as it takes.
         settings: Further ones of the plugin.
+        variables: Further ones of the environment.
     """
 
     place: VllmPlace
@@ -32,6 +33,7 @@ class Serving:
     options: tuple[str, ...]
     step_seconds: float | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 BASIC_OPTIONS = (
@@ -59,6 +61,7 @@ def vllm_command(serving: Serving, port: int, number: int) -> list[str]:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
+        **serving.variables,
     }
     settings = {"replay_file": str(serving.lengths), **serving.settings}
     processors = ["alise_vllm.replay:ReplayLengths"]

@@ -14,7 +14,9 @@ scheduler half or on its offloading manager, each by an attribute ``alise_tunabl
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from alise_core.errors import AliseError, ConfigError
@@ -59,7 +61,13 @@ class Scheduler(Protocol):
 
 
 class Core(Protocol):
-    """What is used of vLLM's ``EngineCore``."""
+    """What is used of vLLM's ``EngineCore``, and one attribute that the plugin adds.
+
+    Attributes:
+        alise_changes: What changes have cost.
+    """
+
+    alise_changes: "Changes"
 
     @property
     def scheduler(self) -> Scheduler:
@@ -122,7 +130,39 @@ def answer_plan(core: Core, changes: str) -> str:
 
 def answer_tune(core: Core, changes: str) -> str:
     """Make changes; a method of ``EngineCore``."""
-    return _answer(core, changes, lambda apply: apply())
+    begin = time.perf_counter()
+    answer = _answer(core, changes, lambda apply: apply())
+    changes_of(core).note(time.perf_counter() - begin)
+    return answer
+
+
+@dataclass(slots=True)
+class Changes:
+    """What changes have cost one engine, refused ones too: no step runs meanwhile.
+
+    Attributes:
+        made: How many were asked for.
+        seconds: Of all together.
+        longest_seconds: Of one.
+    """
+
+    made: int = 0
+    seconds: float = 0.0
+    longest_seconds: float = 0.0
+
+    def note(self, seconds: float) -> None:
+        """One more."""
+        self.made += 1
+        self.seconds += seconds
+        self.longest_seconds = max(self.longest_seconds, seconds)
+
+
+def changes_of(core: Core) -> Changes:
+    """Those of an engine since its start."""
+    found: Changes | None = getattr(core, "alise_changes", None)
+    if found is None:
+        found = core.alise_changes = Changes()
+    return found
 
 
 def _answer(core: Core, changes: str, done: Callable[[Callable[[], Any]], Json]) -> str:
@@ -161,6 +201,7 @@ class EngineView:
 
     def __init__(self, core: Core) -> None:
         self._scheduler = core.scheduler
+        self._changes = changes_of(core)
 
     def state(self) -> Mapping[str, Json]:
         """Requests and memory as the scheduler counts them now."""
@@ -173,6 +214,9 @@ class EngineView:
             "max_running": getattr(scheduler, "max_num_running_reqs", None),
             "max_active": getattr(scheduler, "max_num_active_reqs", None),
             "kv_cache_usage_ratio": scheduler.get_kv_cache_usage(),
+            "changes_total": self._changes.made,
+            "change_seconds_total": self._changes.seconds,
+            "longest_change_seconds": self._changes.longest_seconds,
         }
 
     def plan(self, changes: Mapping[str, object]) -> Callable[[], Mapping[str, Json]]:

@@ -2,7 +2,7 @@
 
 Read in this order:
 
-- ``work``: a request, as far as the order is concerned; ``forecast`` what is predicted of it;
+- ``work``: a request, as far as the order is concerned; ``forecast`` what is expected of it;
   ``hints`` reads that off the request; ``pace`` how fast the engine is.
 - ``policies``: what a request costs, by each of the policies.
 - ``line``: the requests that wait, in order, without ever sorting them anew.

@@ -12,6 +12,7 @@ is never below half of the overrun there; that is what a heavy tail would have l
 
 from dataclasses import dataclass, field
 from math import erfc, exp, log, sqrt
+from typing import Protocol
 
 LEAST_TOKENS = 8.0
 """No estimate is below: a few tokens more or less are noise, and an order must not hang on it."""
@@ -29,9 +30,33 @@ _FAR = 8.0
 _ROOT = sqrt(2.0)
 
 
+class Estimate(Protocol):
+    """What is expected of one request's output; the seam for more than ``Forecast`` knows.
+
+    ``Forecast`` refines a prediction by how many tokens there are so far, which costs nothing. A
+    probe on the model's hidden states sees more (TRAIL: a small classifier on one layer, read
+    every step, smoothed over them). Whoever has one hands the order an object of his own, with
+    ``RequestOrder.refine``, and it is asked from then on. None is shipped.
+    """
+
+    @property
+    def p50(self) -> float:
+        """Median of the whole answer, tokens; above 0. Bounds when it gives way to others."""
+        ...
+
+    def remaining(self, generated: int, most: int) -> float:
+        """Tokens still to come on average, above 0.
+
+        Args:
+            generated: Tokens so far. The answer to the same number is the same: it is remembered.
+            most: Tokens at which the answer is cut, whatever it would have become.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Predicted output of one request.
+    """Predicted output of one request; an ``Estimate`` by the tokens that there are so far.
 
     Attributes:
         p50: Median, tokens; above 0.

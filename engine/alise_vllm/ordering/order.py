@@ -4,16 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 
+from alise_vllm.ordering.forecast import Estimate
 from alise_vllm.ordering.hints import Hints
 from alise_vllm.ordering.line import WaitingLine
 from alise_vllm.ordering.pace import Pace, PaceMeter
-from alise_vllm.ordering.preemption import candidates, gives_way, stand
+from alise_vllm.ordering.preemption import gives_way, may_give_way, stand
 from alise_vllm.ordering.settings import OrderingSettings
 from alise_vllm.ordering.work import Work
 
 _LOOK_AGAIN_STEPS = 16
-"""Whoever found nobody to give way to it asks again after so many steps: costs change slowly, and
-to look at all that run is the one thing here that is not cheap."""
+"""Whoever found nobody to give way to it asks again after so many steps: costs change slowly."""
 _SHOWN_CLASSES = 16
 
 
@@ -66,12 +66,15 @@ class RequestOrder:
         line: Who waits.
         counts: How it went.
         settings: What it obeys now.
+        epoch: Counts the changes of it: where requests stand is another question after each.
     """
 
     def __init__(self, settings: OrderingSettings) -> None:
         self.settings = settings
+        self.epoch = 0
         self.counts = Counts()
         self._policy = settings.make_policy()
+        self._limits = settings.limits
         self.line = WaitingLine(self._policy)
         self._meter = PaceMeter()
         self._numbers = 0
@@ -124,21 +127,27 @@ class RequestOrder:
         self._meter.scheduled(now, requests, tokens)
 
     def asks(self, waiting: Work) -> bool:
-        """Whether it is worth to look for somebody who gives way to this one.
+        """Whether it is worth to ask somebody to give way to this one.
 
         Where nobody gave way to a request, nobody does to one that is not cheaper, for a while.
         """
         policy = self._policy
-        if not policy.preempts or not self.settings.preemption_limit:
+        if not policy.preempts or not self._limits.c:
             return False
         if self._refused is None or self.counts.steps - self._refused[2] >= _LOOK_AGAIN_STEPS:
             return True
         cost = policy.cost(waiting, self.pace, resident=False)
         return (waiting.rank, cost) < self._refused[:2]
 
-    def candidates(self, running: Iterable[Work]) -> list[Work]:
-        """Those that run and may give way, the worst first; ``generated`` is up to date."""
-        return candidates(running, self._policy, self.settings.limits, self.pace)
+    @property
+    def preempts(self) -> bool:
+        """Whether a cheap request may take a running one's place at all."""
+        return self._policy.preempts
+
+    def may_give_way(self, work: Work) -> bool:
+        """Whether a running request can be asked at all; ``generated`` is up to date."""
+        policy = self._policy
+        return policy.preempts and may_give_way(work, policy, self._limits)
 
     def exchanges(self, waiting: Work, worst: Work | None) -> bool:
         """Whether somebody gives way to one that waits.
@@ -148,7 +157,7 @@ class RequestOrder:
             worst: The worst of the candidates whose place would do; None is nobody.
         """
         found = worst is not None and gives_way(
-            waiting, worst, self._policy, self.settings.limits, self.pace
+            waiting, worst, self._policy, self._limits, self.pace
         )
         if not found:
             cost = self._policy.cost(waiting, self.pace, resident=False)
@@ -164,6 +173,19 @@ class RequestOrder:
         work.preemptions += 1
         work.gave_way_at = work.generated
         work.waiting_since = None
+
+    def refine(self, work: Work, estimate: Estimate, now: float) -> None:
+        """More is known of a request than was predicted, whether it runs or waits.
+
+        Args:
+            work: Which; ``generated`` is up to date.
+            estimate: Asked instead of what was known so far.
+            now: Seconds.
+        """
+        waits = self.line.remove(work)
+        work.expect(estimate)
+        if waits:
+            self.line.add(work, now, self.pace)
 
     def resumed(self, had_tokens: int, restored_tokens: int) -> None:
         """A preempted request runs again.
@@ -185,7 +207,9 @@ class RequestOrder:
             works: All requests that exist, waiting or not.
         """
         self.settings = settings
+        self.epoch += 1
         self._policy = settings.make_policy()
+        self._limits = settings.limits
         self._refused = None
         known = list(works)
         for work in known:

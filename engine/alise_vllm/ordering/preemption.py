@@ -7,7 +7,6 @@ way once at most. That bounds what is ever computed anew by twice the answer, wh
 Source: TRAIL (only while generated < c * predicted), UniBoost (powers of two).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alise_vllm.ordering.pace import Pace
@@ -59,15 +58,6 @@ def stand(work: Work, policy: Policy, pace: Pace) -> None:
     work.standing_until = work.generated + _STANDS_TOKENS + work.generated // _STANDS_SHARE
 
 
-def candidates(running: Iterable[Work], policy: Policy, limits: Limits, pace: Pace) -> list[Work]:
-    """Those that run and may give way, the worst first."""
-    asked = [work for work in running if may_give_way(work, policy, limits)]
-    for work in asked:
-        if work.generated >= work.standing_until:
-            stand(work, policy, pace)
-    return sorted(asked, key=_standing, reverse=True)
-
-
 def gives_way(waiting: Work, victim: Work, policy: Policy, limits: Limits, pace: Pace) -> bool:
     """Whether one that runs and may give way shall give way to one that waits.
 
@@ -93,7 +83,3 @@ def gives_way(waiting: Work, victim: Work, policy: Policy, limits: Limits, pace:
     if cost * (1.0 + limits.margin) + again >= gains:
         return False
     return policy.value(cost, waiting) < policy.value(comes_back, victim)
-
-
-def _standing(work: Work) -> tuple[int, int]:
-    return work.standing, work.number

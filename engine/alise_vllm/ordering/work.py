@@ -1,8 +1,8 @@
 """A request as far as the order is concerned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from alise_vllm.ordering.forecast import LEAST_TOKENS, Forecast
+from alise_vllm.ordering.forecast import LEAST_TOKENS, Estimate
 
 PRIOR_TOKENS = 512
 """An answer that nothing is known of is taken for one of at most so many tokens."""
@@ -18,7 +18,7 @@ class Work:
         prompt_tokens: Tokens of the prompt.
         max_tokens: The answer is cut here, tokens.
         arrived: When, seconds.
-        forecast: Its output; None is unknown.
+        forecast: What is expected of its output; None is unknown. Replaced by ``expect``.
         call_seconds: How long the tool call takes that the answer ends with; 0 without one.
         generated: Tokens so far.
         preemptions: How often it gave way; forced by memory or not.
@@ -37,7 +37,7 @@ class Work:
     prompt_tokens: int
     max_tokens: int
     arrived: float
-    forecast: Forecast | None = None
+    forecast: Estimate | None = None
     call_seconds: float = 0.0
     generated: int = 0
     preemptions: int = 0
@@ -48,11 +48,19 @@ class Work:
     standing: int = 0
     standing_until: int = 0
     lane_value: float | None = None
+    _remaining: tuple[int, float] | None = field(default=None, init=False, repr=False)
+    """Of how many generated tokens, and the estimate then: it is asked for several times."""
 
     @property
     def context_tokens(self) -> int:
         """Tokens that it holds memory for while it runs."""
         return self.prompt_tokens + self.generated
+
+    def expect(self, estimate: Estimate) -> None:
+        """Expect something else of its output; it does not wait."""
+        self.forecast = estimate
+        self._remaining = self.lane_value = None
+        self.standing_until = 0
 
     def remaining_tokens(self) -> float:
         """Tokens still to come on average; without a forecast a guess that only max_tokens bounds.
@@ -61,6 +69,10 @@ class Work:
         answer once it has outrun that.
         """
         if self.forecast is not None:
-            return self.forecast.remaining(self.generated, self.max_tokens)
+            known = self._remaining
+            if known is None or known[0] != self.generated:
+                left = self.forecast.remaining(self.generated, self.max_tokens)
+                known = self._remaining = (self.generated, left)
+            return known[1]
         most = min(self.max_tokens, max(PRIOR_TOKENS, 2 * self.generated))
         return max((most - self.generated) / 2, LEAST_TOKENS)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from alise_core.clock import MonotonicClock
 from alise_core.errors import ConfigError
+from alise_vllm.settings import read_tier
 from alise_vllm.tier.pace import Pace
-from alise_vllm.tier.settings import SECTION
 from alise_vllm.tier.spec import SETTINGS, TierManager, TierSpec
 from alise_vllm.tier.tuning import Tier
 
@@ -55,14 +55,13 @@ class HostTier(OffloadingConnector):
         kv_cache_config: "KVCacheConfig",
     ) -> None:
         extra = vllm_config.kv_transfer_config.kv_connector_extra_config
-        ours = vllm_config.additional_config
-        section = ours.get("alise") if isinstance(ours, dict) else None
         extra["spec_name"], extra["spec_module_path"] = TierSpec.__name__, TierSpec.__module__
-        extra[SETTINGS] = section.get(SECTION) if isinstance(section, dict) else None
+        extra[SETTINGS] = read_tier(vllm_config.additional_config)
         super().__init__(vllm_config, role, kv_cache_config)
         self._pace: Pace | None = None
         if self.connector_scheduler is not None:
-            self._pace = Pace(MonotonicClock(), self.tier.worth.prefills)
+            most = vllm_config.scheduler_config.max_num_batched_tokens
+            self._pace = Pace(MonotonicClock(), self.tier.worth.prefills, most)
 
     @property
     def tier(self) -> Tier:
@@ -91,15 +90,18 @@ class HostTier(OffloadingConnector):
     def get_num_new_matched_tokens(
         self, request: "Request", num_computed_tokens: int
     ) -> tuple[int | None, bool]:
-        """How many tokens to load; none where computing them is as cheap."""
+        """How many tokens to load; none where computing them is as cheap, None for not yet."""
         tokens, later = super().get_num_new_matched_tokens(request, num_computed_tokens)
         if tokens and not self.tier.worth_loading(tokens):
             return 0, False
+        if tokens and self.tier.holds_load():
+            return None, False
         return tokens, later
 
     def build_connector_meta(self, scheduler_output: "SchedulerOutput") -> "KVConnectorMetadata":
-        """A step begins."""
+        """A step is planned and begins."""
         if self._pace is not None:
+            self.tier.swaps.step_ends()
             self._pace.begins(
                 scheduler_output.total_num_scheduled_tokens,
                 len(scheduler_output.num_scheduled_tokens),

@@ -9,16 +9,20 @@ class Pace:
     """Follows one engine.
 
     A step ends when the next begins, unless the engine had nothing to do in between. A step that
-    computes parts of prompts costs so much more than one that only generates.
+    computes parts of prompts costs so much more than one that only generates; and no less than
+    the prompts' share of the tokens that a step can take, for where steps are as long with prompts
+    as without, a prompt still takes as many of them.
 
     Args:
         clock: The engine's.
         prefills: Learns what tokens of prompts cost, in seconds.
+        most_tokens: That one step computes.
     """
 
-    def __init__(self, clock: Clock, prefills: Curve) -> None:
+    def __init__(self, clock: Clock, prefills: Curve, most_tokens: int) -> None:
         self._clock = clock
         self._prefills = prefills
+        self._most_tokens = max(1, most_tokens)
         self._living = 0
         self._generating = 0.0
         self._began: Seconds | None = None
@@ -50,7 +54,9 @@ class Pace:
     def _ends(self, seconds: float) -> None:
         prompt_tokens = self._tokens - self._requests
         if prompt_tokens > 0:
-            self._prefills.observe(prompt_tokens, max(0.0, seconds - self._generating))
+            share = min(1.0, prompt_tokens / self._most_tokens)
+            cost = max(seconds - self._generating, seconds * share)
+            self._prefills.observe(prompt_tokens, cost)
         elif self._generating:
             self._generating += NEW * (seconds - self._generating)
         else:

@@ -4,11 +4,11 @@ The classes also work in vLLM's stock offloading to host memory (CUDA and XPU): 
 "EwtPolicy" and ``cache_policy_module_path`` "alise_vllm.tier.policies" in its extra config.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alise_core.errors import ConfigError
-from alise_vllm.tier.eviction import Arc, Evicted, Held, Key, Lru, Policy, Visitor
+from alise_vllm.tier.eviction import Arc, Key, Lru, Policy, Visitor
 from alise_vllm.tier.ewt import Ewt, Waits
 
 try:
@@ -37,53 +37,19 @@ class EwtPolicy(Ewt, CachePolicy):
     """``ewt``."""
 
 
-class VllmPolicy:
-    """One of vLLM's own."""
-
-    def __init__(self, inner: CachePolicy) -> None:
-        self.inner = inner
-
-    def insert(self, key: Key, chunk: Held) -> None:
-        """A chunk got room."""
-        self.inner.insert(key, chunk)
-
-    def remove(self, key: Key) -> None:
-        """A chunk could not be written."""
-        self.inner.remove(key)
+class LearnsAtTheEnd:
+    """What vLLM's own lack: they learn what a request used when it ends."""
 
     def on_use(self, keys: Sequence[Key], req_context: Visitor) -> None:
-        """Not known to vLLM, whose policies learn it when the request ends."""
+        """Counts when the request ends."""
 
-    def on_store_miss(self, keys: Iterable[Key], req_context: Visitor) -> None:
-        """A request brings these."""
-        self.inner.on_store_miss(keys, req_context)
 
-    def on_request_finished(
-        self,
-        key_groups: Sequence[Sequence[Key]],
-        insertion_only_keys: set[Key],
-        reused_keys: set[Key],
-        req_context: Visitor,
-    ) -> None:
-        """A request has ended."""
-        self.inner.on_request_finished(key_groups, insertion_only_keys, reused_keys, req_context)
+class VllmLru(LearnsAtTheEnd, LRUCachePolicy):
+    """``vllm:lru``."""
 
-    def evict(self, n: int, protected: set[Key]) -> Evicted | None:
-        """Let ``n`` chunks go."""
-        evicted: Evicted | None = self.inner.evict(n, protected)
-        return evicted
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.inner.clear()
-
-    def mark_evictable(self, key: Key) -> None:
-        """Its last copy has ended."""
-        self.inner.mark_evictable(key)
-
-    def mark_non_evictable(self, key: Key) -> None:
-        """Its first copy begins."""
-        self.inner.mark_non_evictable(key)
+class VllmArc(LearnsAtTheEnd, ARCCachePolicy):
+    """``vllm:arc``."""
 
 
 def make_policy(name: str, waits: Waits) -> Policy:
@@ -98,9 +64,9 @@ def make_policy(name: str, waits: Waits) -> Policy:
     if name == "arc":
         return ArcPolicy()
     if name == "vllm:lru":
-        return VllmPolicy(LRUCachePolicy(ROOM))
+        return VllmLru(ROOM)
     if name == "vllm:arc":
-        return VllmPolicy(ARCCachePolicy(ROOM))
+        return VllmArc(ROOM)
     return LruPolicy()
 
 

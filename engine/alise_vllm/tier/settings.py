@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from alise_core.errors import ConfigError
+from alise_vllm.settings import TIER
 from alise_vllm.tier.levels import ChunkShape, Level
 
-SECTION = "tier"
 EVICTIONS = ("lru", "arc", "ewt", "vllm:lru", "vllm:arc")
 """``vllm:`` are vLLM's own."""
 _SHOWN = 60
@@ -40,7 +40,7 @@ class TierSettings:
         """
         unknown = sorted(str(key) for key in changes.keys() - set(_KEYS))
         if unknown:
-            raise ConfigError(f"'{SECTION}' has no {unknown[0]!r}; it takes {', '.join(_KEYS)}")
+            raise ConfigError(f"'{TIER}' has no {unknown[0]!r}; it takes {', '.join(_KEYS)}")
         found = self
         if "capacity_bytes" in changes:
             found = replace(found, capacity_bytes=_bytes(changes["capacity_bytes"]))
@@ -98,7 +98,7 @@ def parse_settings(section: object) -> TierSettings:
     if not isinstance(section, Mapping) or "capacity_bytes" not in section:
         raise ConfigError(
             "the host KV tier needs its size: start vLLM with --additional-config "
-            f"""'{{"alise": {{"{SECTION}": {{"capacity_bytes": 8589934592}}}}}}'"""
+            f"""'{{"alise": {{"{TIER}": {{"capacity_bytes": 8589934592}}}}}}'"""
         )
     return TierSettings(0).changed(section)
 

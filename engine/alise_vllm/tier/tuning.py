@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+from alise_vllm.settings import TIER
 from alise_vllm.tier.eviction import Policy
 from alise_vllm.tier.ewt import Waits
 from alise_vllm.tier.remaining import Remaining
-from alise_vllm.tier.settings import SECTION, Bounds, TierSettings
+from alise_vllm.tier.settings import Bounds, TierSettings
 from alise_vllm.tier.store import HostStore
+from alise_vllm.tier.swaps import Swaps
 from alise_vllm.tier.worth import Worth
 from alise_vllm.tunable import Json
 
@@ -43,6 +45,7 @@ class Tier:
         self.remaining = Remaining()
         self.waits = Waits(remaining=self.remaining.of)
         self.worth = Worth()
+        self.swaps = Swaps()
         self._bounds = bounds
         self._make_policy = make_policy
         self.store = HostStore(
@@ -56,10 +59,14 @@ class Tier:
         """Whether so many tokens are loaded rather than computed."""
         return self.worth.to_load(tokens, self._size_of(tokens))
 
+    def holds_load(self) -> bool:
+        """Whether a load waits for the next step; see ``Swaps``, which is part of ``ewt``."""
+        return self.settings.eviction == "ewt" and self.swaps.hold()
+
     @property
     def name(self) -> str:
         """Key of the part."""
-        return SECTION
+        return TIER
 
     def state(self) -> Mapping[str, Json]:
         """What there is to see."""
@@ -78,6 +85,7 @@ class Tier:
             "evicted_tokens": counts.evicted * tokens,
             "refused_tokens": counts.refused * tokens,
             "declined_tokens": self.worth.declined_tokens,
+            "held_loads": self.swaps.held,
             "copy_seconds": self.worth.copies.of(self._size_of(PRICED_TOKENS)),
             "compute_seconds": self.worth.prefills.of(PRICED_TOKENS),
             "priced_tokens": PRICED_TOKENS,

@@ -99,6 +99,9 @@ async def test_stock_vllm_shows_its_scheduler(vllm: type[FakeEngineCore]) -> Non
                 "max_running": 8,
                 "max_active": None,
                 "kv_cache_usage_ratio": 0.25,
+                "changes_total": 0,
+                "change_seconds_total": 0.0,
+                "longest_change_seconds": 0.0,
             }
         }
     ]
@@ -134,6 +137,18 @@ async def test_a_refusal_is_an_answer(vllm: type[FakeEngineCore]) -> None:
     (answer,) = await ask(client, TUNE, json.dumps({"core": {"running": 0}}))
     assert answer["refused"] == "core: 'running' cannot be changed; 'core' is there to be looked at"
     assert await ask(client, TUNE, json.dumps({"core": {}})) == [{"changed": {"core": {}}}]
+
+
+async def test_what_changes_cost_is_seen(vllm: type[FakeEngineCore]) -> None:
+    client = FakeClient(vllm(scheduler(alise_tunable=Knob("scheduler"))))
+    for value in (1, 2, "wrong"):
+        await ask(client, TUNE, json.dumps({"scheduler": {"value": value}}))
+    await ask(client, PLAN, json.dumps({"scheduler": {"value": 3}}))
+
+    (state,) = await ask(client, STATE)
+    core = state["core"]
+    assert core["changes_total"] == 3, "a plan is none"
+    assert 0 < core["longest_change_seconds"] <= core["change_seconds_total"]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("dead"), KeyError(), asyncio.InvalidStateError()])

@@ -126,6 +126,49 @@ def test_other_settings_order_those_that_wait() -> None:
     assert made.settings.policy is PolicyName.FCFS
 
 
+class Probe:
+    """Knows the end of an answer, as a probe on hidden states would like to."""
+
+    def __init__(self, length: int) -> None:
+        self.p50 = float(length)
+
+    def remaining(self, generated: int, most: int) -> float:
+        return max(1.0, self.p50 - generated)
+
+
+def test_a_probe_s_estimate_moves_a_request_that_waits() -> None:
+    made = order()
+    first, other, unknown = admitted(made, 100), admitted(made, 200), admitted(made, None)
+    for work in (first, other, unknown):
+        made.wait(work, 0.0)
+    assert made.line.first() is first
+
+    made.refine(other, Probe(20), 5.0)
+    made.refine(unknown, Probe(10), 5.0)
+
+    assert made.line.in_order() == [unknown, other, first]
+    assert other.waiting_since == 0.0, "it has waited all the time"
+    made.line.check()
+
+
+def test_a_probe_s_estimate_counts_for_a_request_that_runs() -> None:
+    made = order(preemption_limit=1.0)
+    work = admitted(made, 1_000)
+    work.generated = 100
+    made.stand(work)
+    before, left = work.standing, work.remaining_tokens()
+    assert made.may_give_way(work)
+
+    made.refine(work, Probe(110), 0.0)
+    made.stand(work)
+
+    assert work.remaining_tokens() == 10 < left
+    assert work.standing < before
+    made.refine(work, Probe(90), 0.0)
+    assert not made.may_give_way(work), "it is past its median"
+    assert work not in made.line
+
+
 def test_time_passing_promotes_and_the_engine_s_pace_is_seen() -> None:
     made = order(starvation_seconds=1.0, starvation_factor=0)
     made.wait(admitted(made, 900), 0.0)

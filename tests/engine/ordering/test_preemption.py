@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from alise_vllm.ordering.pace import Pace
 from alise_vllm.ordering.policies import Guard, Mlfq, Policy, Srpt
-from alise_vllm.ordering.preemption import Limits, candidates, gives_way, may_give_way, stand
+from alise_vllm.ordering.preemption import Limits, gives_way, may_give_way, stand
 from alise_vllm.ordering.work import Work
 from fakes.works import PACE, make
 
@@ -22,8 +22,11 @@ def choose_victim(
     waiting: Work, running: list[Work], policy: Policy, limits: Limits, pace: Pace
 ) -> Work | None:
     """The worst of those that run, if it gives way."""
-    found = candidates(running, policy, limits, pace)
-    return found[0] if found and gives_way(waiting, found[0], policy, limits, pace) else None
+    found = [work for work in running if may_give_way(work, policy, limits)]
+    for work in found:
+        stand(work, policy, pace)
+    worst = max(found, key=lambda work: work.standing, default=None)
+    return worst if worst and gives_way(waiting, worst, policy, limits, pace) else None
 
 
 def test_a_long_request_gives_way_to_a_short_one() -> None:
@@ -106,8 +109,8 @@ def test_mlfq_compares_levels_and_needs_no_forecast() -> None:
 
 
 def test_nobody_gives_way_where_it_is_switched_off() -> None:
-    assert candidates([running()], SRPT, Limits(0.0, 0.25, 2), PACE) == []
-    assert candidates([running()], SRPT, Limits(0.8, 0.25, 0), PACE) == []
+    assert not may_give_way(running(), SRPT, Limits(0.0, 0.25, 2))
+    assert not may_give_way(running(), SRPT, Limits(0.8, 0.25, 0))
 
 
 def test_where_a_request_stands_goes_by_class_and_then_by_cost() -> None:
@@ -125,15 +128,6 @@ def test_where_a_request_stands_goes_by_class_and_then_by_cost() -> None:
 
     assert standings == sorted(standings)
     assert len(set(standings)) == len(works)
-
-
-def test_where_it_stands_is_computed_anew_as_its_answer_grows() -> None:
-    long, other = running(3_000, generated=1), running(1_000, generated=1)
-    limits = Limits(1.0, 0.25, 2)
-    assert candidates([long, other], SRPT, limits, PACE) == [long, other]
-
-    long.generated = 2_900
-    assert candidates([long, other], SRPT, limits, PACE) == [other, long]
 
 
 @given(st.lists(st.integers(1, 3_000), max_size=200))

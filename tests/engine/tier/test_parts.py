@@ -102,7 +102,7 @@ def test_nothing_is_declined_before_both_were_measured() -> None:
 
 def test_a_prompt_costs_what_its_step_takes_longer_than_one_that_generates() -> None:
     clock, prefills = FakeClock(), Curve()
-    pace = Pace(clock, prefills)
+    pace = Pace(clock, prefills, 8_192)
     pace.arrives()
     for tokens, requests, seconds in ((2, 2, 1), (2, 2, 1), (102, 2, 3), (0, 0, 50), (1, 1, 1)):
         pace.begins(tokens, requests)
@@ -112,9 +112,22 @@ def test_a_prompt_costs_what_its_step_takes_longer_than_one_that_generates() -> 
     assert prefills.of(100) == pytest.approx(2)
 
 
+def test_it_costs_its_share_of_a_step_where_steps_are_always_as_long() -> None:
+    clock, prefills = FakeClock(), Curve()
+    pace = Pace(clock, prefills, 64)
+    pace.arrives()
+    for tokens, requests in ((4, 4), (36, 4), (200, 4), (4, 4)):
+        pace.begins(tokens, requests)
+        clock.advance(1.0)
+
+    assert prefills.of(32) == pytest.approx(0.5)
+    # More than one step can take counts as one, not as more time than went by.
+    assert prefills.of(196) == pytest.approx(1.0)
+
+
 def test_a_pause_is_no_step() -> None:
     clock, prefills = FakeClock(), Curve()
-    pace = Pace(clock, prefills)
+    pace = Pace(clock, prefills, 8_192)
     for _ in range(2):
         pace.arrives()
         pace.begins(100, 1)
