@@ -29,7 +29,7 @@ LABEL org.opencontainers.image.title="vLLM with the ALISE plugin" \
 USER root
 COPY --from=build /wheel /tmp/wheel
 # The wheel holds every package of ALISE; only the plugin and what it shares with the gateway stay.
-RUN python3 -m pip install --no-deps --no-cache-dir /tmp/wheel/alise-*.whl && rm -rf /tmp/wheel \
+RUN PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --no-deps --no-cache-dir /tmp/wheel/alise-*.whl && rm -rf /tmp/wheel \
     && cd "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')" \
     && rm -rf alise_bench alise_gateway alise_operator alise_predictor alise_cluster
 # vLLM loads the plugin's routes and series where this names it; see docs/engine.md for other plugins.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from alise_gateway.settings import GatewaySettings, TimeoutSettings, load_settings
+from alise_gateway.settings import GatewaySettings, load_settings
 from charts.helm import Helm, Rendered, read_values, value_sets
 
 SETS = list(value_sets())
@@ -49,14 +49,24 @@ def test_given_settings_win_over_the_charts(helm: Helm, tmp_path: Path) -> None:
     assert settings.queue.ttl_seconds == 5
 
 
-@pytest.mark.parametrize("drain", [None, 1, 300.5, 3_600])
-def test_pods_are_given_the_time_to_linger_and_drain(drain: float | None, helm: Helm) -> None:
-    timeouts = {} if drain is None else {"drain_seconds": drain}
+@pytest.mark.parametrize(
+    "timeouts",
+    [
+        {},
+        {"drain_seconds": 1},
+        {"drain_seconds": 300.5, "linger_seconds": 0},
+        {"linger_seconds": 60},
+    ],
+)
+def test_pods_are_given_the_time_to_stop(
+    timeouts: dict[str, float], helm: Helm, tmp_path: Path
+) -> None:
     rendered = helm.render({"gateway": {"config": {"timeouts": timeouts}, "preStopSeconds": 7}})
     pod = dict(rendered.pod_specs())["Deployment alise-gateway"]
-    wanted = TimeoutSettings().drain_seconds if drain is None else drain
+    settings = load(rendered, tmp_path).timeouts
+    wanted = 7 + settings.linger_seconds + settings.drain_seconds + 20
 
-    assert 12 + wanted + 20 <= pod["terminationGracePeriodSeconds"] <= 12 + wanted + 21
+    assert wanted <= pod["terminationGracePeriodSeconds"] < wanted + 2
 
 
 def test_other_settings_roll_the_pods_and_nothing_else_does(helm: Helm) -> None:

@@ -32,21 +32,13 @@
 {{- mergeOverwrite $ours (deepCopy $given) | toYaml -}}
 {{- end -}}
 
-{{/* How long streams in flight may finish after SIGTERM, in seconds. */}}
-{{- define "alise.gateway.drainSeconds" -}}
-{{- $timeouts := (.Values.gateway.config | default dict).timeouts | default dict -}}
-{{- $timeouts.drain_seconds | default 120 | float64 | ceil | int -}}
-{{- end -}}
-
-{{/* How long clients with open connections are served and sent elsewhere after SIGTERM. */}}
-{{- define "alise.gateway.lingerSeconds" -}}
-{{- $timeouts := (.Values.gateway.config | default dict).timeouts | default dict -}}
-{{- if hasKey $timeouts "linger_seconds" -}}{{- $timeouts.linger_seconds | float64 | ceil | int -}}{{- else -}}5{{- end -}}
-{{- end -}}
-
-{{/* The wait before SIGTERM, the linger, the drain, and some time to write the snapshot and close. */}}
+{{/* How long a pod may take to stop: the wait before SIGTERM, the linger, the drain (120 s where nothing is said), and
+     some time to write the snapshot and close. */}}
 {{- define "alise.gateway.gracePeriod" -}}
-{{- add (int .Values.gateway.preStopSeconds) (include "alise.gateway.lingerSeconds" . | int) (include "alise.gateway.drainSeconds" . | int) 20 -}}
+{{- $timeouts := (include "alise.gateway.config" . | fromYaml).timeouts -}}
+{{- $linger := $timeouts.linger_seconds | float64 | ceil | int -}}
+{{- $drain := $timeouts.drain_seconds | default 120 | float64 | ceil | int -}}
+{{- add (int .Values.gateway.preStopSeconds) $linger $drain 20 -}}
 {{- end -}}
 
 {{- define "alise.gateway.autoscaled" -}}
