@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from running.cluster.api import Api
 from running.cluster.cluster import Cluster
 from running.cluster.figures import Figures
 from running.cluster.given import KUBECONFIG, GivenCluster
-from running.cluster.helm import Release
-from running.cluster.installation import Installation
+from running.cluster.helm import CHART, Release
+from running.cluster.installation import Install, Installation
 from running.cluster.own import OwnCluster
 from running.cluster.rollout import wait_until_rolled_out
 
@@ -118,19 +118,17 @@ def site(cluster: Cluster, figures: Figures) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def install(
-    site: Installation, cluster: Cluster, namespace: str
-) -> Iterator[Callable[[int, Mapping[str, Any]], Installation]]:
+def install(site: Installation, cluster: Cluster, namespace: str) -> Iterator[Install]:
     """Install ALISE in the test's namespace in front of some engines; uninstalled afterwards."""
     made: list[Release] = []
 
-    def build(replicas: int, values: Mapping[str, Any]) -> Installation:
+    def build(replicas: int, values: Mapping[str, Any], chart: Path = CHART) -> Installation:
         engines = objects.engines(cluster, namespace, "engine", replicas)
         cluster.api.apply(engines)
         release = Release(cluster, namespace)
         made.append(release)
         whole = {**values, "crds": {"install": False}}
-        release.install(whole)
+        release.install(whole, chart)
         cluster.api.create(objects.model_pool(namespace, "engines", "engine"))
         found = Installation(cluster, release, engines, whole)
         found.wait_for_endpoints(replicas)

@@ -81,6 +81,10 @@ class Release:
         """``helm test``; returns what its pods said."""
         return str(self._helm.test(self.name, timeout=TIMEOUT_SECONDS, logs=False))
 
+    def chart_version(self) -> str:
+        """Of the chart that is installed now."""
+        return str(self._helm.get_metadata(self.name)["version"])
+
     def history(self) -> list[Object]:
         """Revisions, oldest first."""
         return self._helm.history(self.name)
