@@ -41,3 +41,25 @@ def test_a_rolling_update_of_gateways_fails_no_request(install: Install) -> None
     print(f"endings: {dict(seen.counts)}")
     assert not before & {pod["metadata"]["name"] for pod in site.pods("gateway")}
     assert set(seen.counts) == {COMPLETE}
+
+
+def test_upgrade_from_an_earlier_chart_and_back(install: Install, earlier_chart: Path) -> None:
+    values = {"gateway": {**OPEN, "replicas": 2}}
+    site = install(1, values)
+    # The release as an earlier chart would have left it.
+    site.release.upgrade(site.values, earlier_chart)
+    site.release.wait()
+
+    changed = {"gateway": {"config": {"queue": {"ttl_seconds": 45}}}}
+    with load(site.url) as seen:
+        site.release.upgrade(merged(site.values, changed))
+        site.release.wait()
+        seen.more(6)
+        site.release.rollback()
+        site.release.wait()
+        seen.more(6)
+
+    print(f"endings: {dict(seen.counts)}")
+    assert set(seen.counts) == {COMPLETE}
+    charts = [item["chart"] for item in site.release.history()]
+    assert ["0.0.9" in str(each) for each in charts[-3:]] == [True, False, True]

@@ -55,6 +55,7 @@ class RunningOperator:
         server: The cluster.
         identity: Who it is in the election.
         tuner: See ``Operator``.
+        pacing: Waiting for the API server; retries come at once without.
         settings: Besides what makes it run here.
     """
 
@@ -63,13 +64,14 @@ class RunningOperator:
         server: FakeApiServer,
         identity: str = "op-0",
         tuner: Tuner | None = None,
+        pacing: Pacing | None = None,
         **settings: Any,
     ) -> None:
         whole = {"metrics_port": 0, "settle_seconds": 0.0, "identity": identity} | settings
         self.stop_asked = asyncio.Event()
         client = ClusterClient(ClusterConfig(server.url, namespace="ns"), request_seconds=5)
-        # Retries come at once: what is tested is that they come, not how long they wait.
-        world = Surroundings(pacing=Pacing(chance=lambda: 0.0))
+        # What is tested is that retries come, not how long they wait.
+        world = Surroundings(pacing=pacing or Pacing(chance=lambda: 0.0))
         self.operator = Operator(load_settings(whole), tuner, client, world)
         self.registry = world.registry
         self._task: asyncio.Task[None] | None = None
@@ -85,12 +87,10 @@ class RunningOperator:
             task, self._task = self._task, None
             await task
 
-    async def kill(self) -> None:
-        """As a crash of its node: no Lease is given back."""
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
+    async def ended(self) -> None:
+        """Wait until it ends by itself; passes on why."""
+        if self._task is not None:
+            await self._task
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)

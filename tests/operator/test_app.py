@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from alise_cluster.pacing import Pacing
 from alise_cluster.resources import EVENTS, LEASES, PODS, resource_of
 from alise_core.crds.governing import PoolRef
 from alise_core.crds.kv_cache_policy import PoolTuningStatus
 from alise_core.crds.names import Kind
 from alise_core.errors import ConfigError
+from alise_operator.decide.announcements import Announcement, EventType
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import Publish, TendedPool
 from fakes import custom_objects
@@ -94,7 +96,8 @@ async def test_nothing_is_written_while_nothing_differs(
     server.put(POOLS, a_pool())
     server.put(POLICIES, a_policy("default"))
     server.put(PODS, a_pod())
-    await until(server, POOLS, "chat", lambda status: status.get("endpointsReady") == "1/1")
+    # Its engine was asked in vain by then, and that is said too.
+    await until(server, POOLS, "chat", lambda status: status.get("models") == [])
     await until(
         server, POLICIES, "default", lambda status: status["targets"] and status["targets"][0]
     )
@@ -277,7 +280,9 @@ class RecordingTuner:
     async def tend(self, pool: TendedPool, publish: Publish) -> TuningReport:
         before = PoolTuningStatus(name=pool.ref.name, rung="before")
         await publish(TuningReport(pool.ref, before))
-        return TuningReport(pool.ref, PoolTuningStatus(name=pool.ref.name, rung="after"))
+        news = Announcement(EventType.NORMAL, "Pressure", "the cap is 64 now")
+        after = PoolTuningStatus(name=pool.ref.name, rung="after")
+        return TuningReport(pool.ref, after, announcements=(news,))
 
     def let_go(self, pool: PoolRef) -> None:
         self.left.append(pool)
@@ -298,6 +303,8 @@ async def test_a_tuner_tends_pools_and_its_reports_are_written(server: FakeApiSe
 
     assert "before" in rungs
     await operator.stop()
+    told = [(it["involvedObject"]["kind"], it["message"]) for it in server.all(EVENTS)]
+    assert ("KVCachePolicy", "the cap is 64 now") in told
     assert tuner.left == [PoolRef("ns", Kind.MODEL_POOL, "chat")]
 
 
@@ -315,6 +322,16 @@ async def test_metrics_count_what_was_done(
     done = operator.metric("alise_operator_reconciles_total", kind="ModelPool", result="done")
     assert done is not None
     assert done >= 1
+
+
+async def test_a_part_that_crashes_ends_the_process(server: FakeApiServer) -> None:
+    async def crash(seconds: float) -> None:
+        raise ZeroDivisionError
+
+    operator = RunningOperator(server, pacing=Pacing(crash, lambda: 0.0)).start()
+
+    with pytest.raises(ZeroDivisionError):
+        await operator.ended()
 
 
 async def test_an_address_that_is_taken_ends_it_with_a_reason(server: FakeApiServer) -> None:

@@ -11,8 +11,8 @@ import httpx
 import openai
 
 from running.cluster.api import Api, Object
+from running.cluster.cluster import Cluster
 from running.cluster.helm import Release
-from running.cluster.own import OwnCluster
 from running.cluster.rollout import ready_pods
 from running.scrape import Samples, eventually, scrape
 
@@ -24,7 +24,7 @@ ADMIN_PORT = 8081
 class Installation:
     """One release and its engines."""
 
-    cluster: OwnCluster
+    cluster: Cluster
     release: Release
     engines: Object
     values: Mapping[str, Any]

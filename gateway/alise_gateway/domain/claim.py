@@ -57,7 +57,16 @@ class Claim:
         most: As much as this gateway may have now; ``None`` for its equal share.
     """
 
-    __slots__ = ("_free", "_grant", "_low", "_others", "_pressed", "_rest", "_whole_numbers", "most")
+    __slots__ = (
+        "_free",
+        "_grant",
+        "_low",
+        "_others",
+        "_pressed",
+        "_rest",
+        "_whole_numbers",
+        "most",
+    )
 
     def __init__(self, *, whole_numbers: bool) -> None:
         self._whole_numbers = whole_numbers

@@ -128,8 +128,14 @@ def _endpoint_fields(found: Endpoints) -> dict[str, Json]:
 
 
 def _engine_fields(found: Endpoints, engines: Mapping[str, EngineFacts]) -> dict[str, Json]:
-    """What the ready endpoints say; nothing of those that have not been read."""
-    known = [engines[name] for name in found.ready if name in engines]
+    """What the ready endpoints say.
+
+    While one of them has not been asked yet, what stands is left alone: a new leader knows nothing
+    of engines at first, and nobody is served by columns that come and go.
+    """
+    if any(name not in engines for name in found.ready):
+        return {}
+    known = [engines[name] for name in found.ready]
     capacities = [e.capacity_tokens for e in known if e.capacity_tokens is not None]
     return {
         "models": sorted({model for engine in known for model in engine.models}),

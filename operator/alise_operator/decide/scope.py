@@ -37,7 +37,8 @@ class Scope:
         scheduling: SchedulingPolicies.
         kv_cache: KVCachePolicies.
         pods: All of them.
-        engines: By the endpoint's name; what has not been read is missing.
+        engines: By the endpoint's name; one that has not been asked yet is missing, one that was
+            asked in vain says nothing.
         secrets: By name; what has not been asked for is missing.
         serve_inference_pools: Gateways look at InferencePools; off, there are none for anybody.
         serve_picked: Of those that no ModelPool refers to, gateways serve even the ones that have

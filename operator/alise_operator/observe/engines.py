@@ -77,7 +77,10 @@ class EngineReader:
 
     @property
     def facts(self) -> Mapping[str, EngineFacts]:
-        """By the endpoint's name; live, not to be changed."""
+        """By the endpoint's name; live, not to be changed.
+
+        An endpoint that was asked in vain says nothing; one that is missing was not asked yet.
+        """
         return self._facts
 
     def want(self, pool: WorkKey, targets: Iterable[EngineTarget]) -> None:
@@ -112,15 +115,14 @@ class EngineReader:
         target = self._targets.get(name)
         if target is None:
             return None
-        page = await self._fetch(target.url)
-        if self._targets.get(name) is not target:
-            return None  # meanwhile it is another engine, and will be read for itself
-        facts = engine_facts(page)
-        if facts is None:
-            raise EngineUnreadable(f"{target.url} says nothing of an engine that is known")
-        if facts != self._facts.get(name):
-            self._facts[name] = facts
-            self.on_facts([pool for pool, wanted in self._wanted.items() if name in wanted])
+        try:
+            facts = await self._ask(target)
+        except EngineUnreadable:
+            # What was read before is still the best that is known.
+            self._learn(target, self._facts.get(name, EngineFacts()))
+            raise
+        if not self._learn(target, facts):
+            return None
         return self._interval_seconds * (1 + _SPREAD_RATIO * (self._chance() - 0.5))
 
     async def close(self) -> None:
@@ -129,12 +131,28 @@ class EngineReader:
         if client is not None:
             await client.aclose()
 
+    def _learn(self, target: EngineTarget, facts: EngineFacts) -> bool:
+        """Take facts over, unless another engine has the endpoint by now."""
+        name = target.name
+        if self._targets.get(name) is not target:
+            return False
+        if facts != self._facts.get(name):
+            self._facts[name] = facts
+            self.on_facts([pool for pool, wanted in self._wanted.items() if name in wanted])
+        return True
+
     def _let_go(self, name: str) -> None:
         if any(name in wanted for wanted in self._wanted.values()):
             return
         self._targets.pop(name, None)
         self._facts.pop(name, None)
         self.on_unwanted(name)
+
+    async def _ask(self, target: EngineTarget) -> EngineFacts:
+        facts = engine_facts(await self._fetch(target.url))
+        if facts is None:
+            raise EngineUnreadable(f"{target.url} says nothing of an engine that is known")
+        return facts
 
     async def _fetch(self, url: str) -> str:
         if self._client is None:

@@ -84,9 +84,20 @@ def test_what_ready_engines_say_is_put_together() -> None:
 
 
 def test_a_capacity_nobody_states_is_taken_away() -> None:
-    status = decide(a_scope(pods=THREE), standing={"kvCapacityTokens": 5}).status
+    scope = with_engines(a_scope(pods=THREE), ip10_0_0_1=EngineFacts())
 
-    assert status["kvCapacityTokens"] is None
+    status = decide(scope, standing={"kvCapacityTokens": 5}).status
+
+    assert (status["kvCapacityTokens"], status["models"]) == (None, [])
+
+
+def test_what_stands_stays_while_an_engine_has_not_been_asked_yet() -> None:
+    pods = (a_pod("a"), a_pod("b", ip="10.0.0.2"))
+    scope = with_engines(a_scope(pods=pods), ip10_0_0_1=EngineFacts(1_000, ("auto",), ("m",)))
+
+    status = decide(scope, standing={"kvCapacityTokens": 5}).status
+
+    assert not {"kvCapacityTokens", "models", "kvCacheDtypes"} & status.keys()
 
 
 def test_a_pool_with_a_ready_endpoint_is_ready() -> None:

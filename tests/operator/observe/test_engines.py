@@ -147,6 +147,19 @@ async def test_what_cannot_be_read_leaves_what_is_known(
     assert reader.facts == {"h:8000": FACTS}
 
 
+async def test_an_engine_that_cannot_be_read_has_been_asked(
+    engines: Engines, reader: EngineReader
+) -> None:
+    reader.want(A, [target("h")])
+    for _ in range(2):
+        engines.pages["h"] = says("", 404)
+        with pytest.raises(EngineUnreadable, match="404"):
+            await reader.read("h:8000")
+
+    assert reader.facts == {"h:8000": EngineFacts()}
+    assert engines.told == [[A]]
+
+
 async def test_an_engine_that_was_replaced_while_it_was_read_is_not_believed(
     engines: Engines, reader: EngineReader
 ) -> None:
