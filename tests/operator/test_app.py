@@ -97,7 +97,12 @@ async def test_nothing_is_written_while_nothing_differs(
     server.put(POLICIES, a_policy("default"))
     server.put(PODS, a_pod())
     # Its engine was asked in vain by then, and that is said too.
-    await until(server, POOLS, "chat", lambda status: status.get("models") == [])
+    await until(
+        server,
+        POOLS,
+        "chat",
+        lambda status: status["endpointsReady"] == "1/1" and status.get("models") == [],
+    )
     await until(
         server, POLICIES, "default", lambda status: status["targets"] and status["targets"][0]
     )
