@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from alise_core.clock import Clock
 from alise_gateway.control.view import (
     BackendStatus,
+    ClusterStatus,
+    EndpointStatus,
     ModelCard,
     PredictorStatus,
     QueueStatus,
     Readiness,
+    WatchStatus,
 )
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
@@ -139,6 +142,28 @@ class GatewayStatus:
         if self._predicting is None:
             return PredictorStatus(enabled=False)
         return self._predicting.status()
+
+    def cluster(self) -> ClusterStatus:
+        """The cluster that is followed."""
+        discovery = self._discovery
+        if discovery is None:
+            return ClusterStatus(enabled=False)
+        return ClusterStatus(
+            enabled=True,
+            settled=discovery.is_settled,
+            missing=tuple(discovery.missing()),
+            share_index=discovery.share.index,
+            share_count=discovery.share.count,
+            watches=tuple(
+                WatchStatus(kind.value, it.connected, it.objects, it.last_contact_unix)
+                for kind, it in discovery.figures().watches.items()
+            ),
+            endpoints=tuple(
+                EndpointStatus(it.name, it.pool_name, "/".join(it.pod), it.is_ready)
+                for it in discovery.endpoints
+            ),
+            problems=tuple(map(str, discovery.problems)),
+        )
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
         """One exposition."""

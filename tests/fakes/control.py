@@ -2,10 +2,13 @@
 
 from alise_gateway.control.view import (
     BackendStatus,
+    ClusterStatus,
+    EndpointStatus,
     ModelCard,
     PredictorStatus,
     QueueStatus,
     Readiness,
+    WatchStatus,
 )
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.backend_load import BackendLoad
@@ -79,6 +82,16 @@ class FakeControlView:
         self._maybe_fail()
         figures = LearnedFigures("team-a", "small", 700, 0.71, 0.8, 0.9, None, None)
         return PredictorStatus(True, "tiny", "1", ("tier0",), learned_pairs=1, learned=(figures,))
+
+    def cluster(self) -> ClusterStatus:
+        self._maybe_fail()
+        return ClusterStatus(
+            enabled=True,
+            settled=True,
+            watches=(WatchStatus("Pod", True, 2, 1_750_000_000.5),),
+            endpoints=(EndpointStatus("10.0.0.1:8000", "ModelPool ns/chat", "ns/chat-0", True),),
+            problems=("Tenant ns/team-a: Secret keys does not exist; create it",),
+        )
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:
         self._maybe_fail()

@@ -49,6 +49,12 @@ def test_a_gateway_that_does_not_predict_loads_nothing_of_it() -> None:
 
 
 @pytest.mark.slow
+def test_a_gateway_without_a_cluster_loads_nothing_of_it() -> None:
+    heavy = {"kubernetes", "aiohttp", "alise_cluster"}
+    assert heavy & set(seen(enabled=False)["modules"]) == set()
+
+
+@pytest.mark.slow
 def test_onnx_runtime_keeps_no_database_to_report_from() -> None:
     found = seen(enabled=True)
     assert "onnxruntime" in found["modules"]

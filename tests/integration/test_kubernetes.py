@@ -11,6 +11,7 @@ from alise_cluster.resources import PODS, SECRETS, resource_of
 from alise_core.crds.names import Kind
 from alise_core.outcome import Outcome
 from alise_core.policy import OrderingName
+from alise_gateway.control.view import EndpointStatus
 from fakes.api_server import FakeApiServer
 from fakes.asking import ask
 from fakes.cluster import (
@@ -88,6 +89,10 @@ async def test_pods_of_a_pool_are_served(
     async with following(server, tmp_path) as gateway:
         assert (await ask(gateway)).status == 200
         gateway.expect(Outcome.COMPLETED, backend=engine.name)
+        status = gateway.app.status.cluster()
+        assert (status.settled, status.missing, status.problems) == (True, (), ())
+        assert status.endpoints == (EndpointStatus(engine.name, "ModelPool ns/chat", "ns/a", True),)
+        assert all(watch.connected for watch in status.watches)
 
         server.remove(PODS, "a")
         await usable(gateway)

@@ -18,6 +18,7 @@ from alise_gateway.control.errors import ControlError
 from alise_gateway.control.schemas import (
     BackendList,
     BackendObject,
+    ClusterObject,
     DrainReply,
     ErrorReply,
     Health,
@@ -161,6 +162,11 @@ def _add_admin(app: FastAPI, view: ControlView, token: str | None) -> None:
     async def predictor() -> PredictorObject:
         """The length predictor, and how right it is."""
         return PredictorObject.of(view.predictor())
+
+    @app.get("/alise/cluster", tags=["admin"], dependencies=guard, responses=responses)
+    async def cluster() -> ClusterObject:
+        """The Kubernetes cluster that is followed: what was read, and what is wrong there."""
+        return ClusterObject.of(view.cluster())
 
     @app.post(
         "/alise/drain", status_code=202, tags=["admin"], dependencies=guard, responses=responses

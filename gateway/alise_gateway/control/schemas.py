@@ -4,7 +4,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alise_gateway.control.view import BackendStatus, ModelCard, PredictorStatus, QueueStatus
+from alise_gateway.control.view import (
+    BackendStatus,
+    ClusterStatus,
+    ModelCard,
+    PredictorStatus,
+    QueueStatus,
+)
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.breaker import BreakerState
 
@@ -157,6 +163,42 @@ class PredictorObject(_Document):
 
     @classmethod
     def of(cls, status: PredictorStatus) -> "PredictorObject":
+        """The wire form of ``status``."""
+        return cls.model_validate(status)
+
+
+class WatchObject(_Document):
+    """One kind of objects that is read from the cluster."""
+
+    kind: str
+    connected: bool = Field(description="What is known is current.")
+    objects: int
+    last_contact_unix: float = Field(description="Unix seconds; 0 for never.")
+
+
+class EndpointObject(_Document):
+    """One address that a pod serves on."""
+
+    name: str
+    pool: str
+    pod: str
+    ready: bool = Field(description="The cluster lets requests go there.")
+
+
+class ClusterObject(_Document):
+    """The Kubernetes cluster that the gateway follows."""
+
+    enabled: bool
+    settled: bool = Field(description="It has been read once as a whole.")
+    missing: list[str] = Field(description="What could not be read yet, and why.")
+    share_index: int
+    share_count: int = Field(description="Gateways that share every backend.")
+    watches: list[WatchObject]
+    endpoints: list[EndpointObject]
+    problems: list[str] = Field(description="What is wrong with objects.")
+
+    @classmethod
+    def of(cls, status: ClusterStatus) -> "ClusterObject":
         """The wire form of ``status``."""
         return cls.model_validate(status)
 

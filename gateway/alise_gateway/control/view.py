@@ -125,6 +125,65 @@ class PredictorStatus:
     learned: tuple[LearnedFigures, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One address that a pod serves on.
+
+    Attributes:
+        name: Of the backend that it is.
+        pool: Kind, namespace and name of its pool, as ``ModelPool ns/chat``.
+        pod: Namespace and name.
+        ready: The cluster lets requests go there.
+    """
+
+    name: str
+    pool: str
+    pod: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """One kind of objects that is read from the cluster.
+
+    Attributes:
+        kind: Of objects.
+        connected: What is known is current.
+        objects: That are known.
+        last_contact_unix: When the API server was last heard, in Unix seconds; 0 for never.
+    """
+
+    kind: str
+    connected: bool
+    objects: int
+    last_contact_unix: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The Kubernetes cluster that the gateway follows, right now.
+
+    Attributes:
+        enabled: It follows one.
+        settled: It has been read once as a whole.
+        missing: What could not be read yet, and why.
+        share_index: Which of the gateways this one is, from 0.
+        share_count: How many there are.
+        watches: What is read.
+        endpoints: What its pools' pods serve on.
+        problems: What is wrong with its objects.
+    """
+
+    enabled: bool
+    settled: bool = False
+    missing: tuple[str, ...] = ()
+    share_index: int = 0
+    share_count: int = 1
+    watches: tuple[WatchStatus, ...] = ()
+    endpoints: tuple[EndpointStatus, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class ControlView(Protocol):
     """The gateway as its control endpoints see it; every call is quick and runs on the loop."""
 
@@ -146,6 +205,10 @@ class ControlView(Protocol):
 
     def predictor(self) -> PredictorStatus:
         """The length predictor."""
+        ...
+
+    def cluster(self) -> ClusterStatus:
+        """The cluster that is followed."""
         ...
 
     def render_metrics(self, accept: str | None) -> tuple[bytes, str]:

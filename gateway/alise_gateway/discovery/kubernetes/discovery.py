@@ -6,7 +6,7 @@ what is known stays in force while the API server is away.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -31,7 +31,7 @@ from alise_gateway.discovery.kubernetes.policies import (
 from alise_gateway.discovery.kubernetes.pools import PoolPlan, plan_pools, with_key
 from alise_gateway.discovery.kubernetes.problems import Problem
 from alise_gateway.discovery.kubernetes.tenants import secrets_of, tenant_keys
-from alise_gateway.discovery.kubernetes.view import ClusterView
+from alise_gateway.discovery.kubernetes.view import ClusterView, Endpoint
 from alise_gateway.discovery.kubernetes.watches import Watches
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.cluster_figures import ClusterFigures, Watched
@@ -168,6 +168,16 @@ class KubernetesDiscovery:
     def missing(self) -> list[str]:
         """What was not read yet, and why, for people."""
         return self._watches.unsettled()
+
+    @property
+    def endpoints(self) -> Collection[Endpoint]:
+        """What was taken into the registry."""
+        return self._membership.endpoints.values()
+
+    @property
+    def share(self) -> Share:
+        """Which of several gateways this one is."""
+        return self._share
 
     def figures(self) -> ClusterFigures:
         """For metrics."""

@@ -53,6 +53,11 @@ class Endpoint:
     uid: str
     is_ready: bool
 
+    @property
+    def pool_name(self) -> str:
+        """For people."""
+        return f"{self.pool.kind.value} {self.pool.namespace}/{self.pool.name}"
+
 
 class ClusterView:
     """See the module."""

@@ -20,8 +20,9 @@ def planned(pools: list[Raw], inference: list[Raw] | None = None, picked: bool =
     return plan_pools(own.items(), foreign.items(), serve_picked=picked)
 
 
-def referring(name: str = "chat", to: str = "pool", **spec: object) -> Raw:
-    raw = model_pool(name, inferencePoolRef={"name": to}, **spec)
+def referring(name: str = "chat", to: str = "pool", **spec: int) -> Raw:
+    raw = model_pool(name, inferencePoolRef={"name": to})
+    raw["spec"] |= spec
     del raw["spec"]["selector"], raw["spec"]["targetPorts"]
     return raw
 

@@ -62,7 +62,7 @@ def test_a_tenant_is_who_its_object_says() -> None:
     )
 
     team = found["team-a"].tenant
-    assert (team.weight, team.allowed_models, team.may_schedule) == (2, {"m"}, True)
+    assert (team.weight, team.allowed_models, team.may_schedule) == (2, frozenset({"m"}), True)
     assert (team.highest_class, team.default_class) == (ServiceClass.PRIORITY, ServiceClass.FLEX)
     assert team.limits == TenantLimits(requests_per_minute=60, max_in_flight=3)
     assert set(found["team-a"].digests) == {digest(KEY), digest(OTHER)}
