@@ -1,8 +1,10 @@
 """Run the scenarios of ``e2e/cluster`` on a real Kubernetes API server: ``make e2e``.
 
-Usage: ``python tools/cluster_tests.py [PYTEST ARGUMENTS]``. Builds the control plane, or finds it
-in the cache, and runs pytest in network, mount and process namespaces of its own: whatever the
-scenarios start ends with it, and this machine's networks and files stay as they are. Needs root.
+Usage: ``python tools/cluster_tests.py [PYTEST ARGUMENTS]``. With ``KUBECONFIG`` in the environment
+they run on that cluster (``e2e/running/cluster/given.py`` says what it needs). Without it: builds
+the control plane, or finds it in the cache, and runs pytest in network, mount and process
+namespaces of its own. Whatever the scenarios start ends with it, and this machine's networks and
+files stay as they are. Needs root.
 """
 
 import os
@@ -22,10 +24,17 @@ NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-pr
 
 
 def main() -> NoReturn:
-    """Become pytest, in namespaces of its own."""
+    """Become pytest, in namespaces of its own unless a cluster is given."""
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     pytest += sys.argv[1:] or [SCENARIOS]
     environment = dict(os.environ)
+    # Helm would take it for its own.
+    given = environment.pop("KUBECONFIG", None)
+    if given is not None:
+        environment["ALISE_E2E_KUBECONFIG"] = str(Path(given).absolute())
+    os.chdir(Path(__file__).resolve().parent.parent)
+    if given is not None:
+        os.execvpe(pytest[0], pytest, environment)  # noqa: S606
     try:
         _check_machine()
         environment["ALISE_E2E_KUBERNETES"] = str(ensure(BUILD))
@@ -33,10 +42,6 @@ def main() -> NoReturn:
         say(f"cluster_tests: {error}")
         sys.exit(1)
     environment["ALISE_E2E_NAMESPACE"] = "1"
-    # Configuration of the caller's own clusters has no business here.
-    environment.pop("KUBECONFIG", None)
-    sys.stdout.flush()
-    os.chdir(Path(__file__).resolve().parent.parent)
     enter = ["unshare", *NAMESPACES, "--propagation", "private"]
     os.execvpe(enter[0], [*enter, *pytest], environment)  # noqa: S606
 

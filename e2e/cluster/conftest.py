@@ -1,9 +1,10 @@
 """One real cluster for the whole session, an installation in it, and namespaces for scenarios."""
 
 import itertools
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from running.cluster import dump, network, objects
 from running.cluster.api import Api
+from running.cluster.cluster import Cluster
 from running.cluster.figures import Figures
-from running.cluster.helm import Release
-from running.cluster.installation import Installation
+from running.cluster.given import KUBECONFIG, GivenCluster
+from running.cluster.helm import CHART, Release
+from running.cluster.installation import Install, Installation
 from running.cluster.own import OwnCluster
 from running.cluster.rollout import wait_until_rolled_out
 
@@ -23,7 +26,7 @@ LOGS = Path(__file__).resolve().parents[2] / "build/e2e-logs"
 OPEN = {"gateway": {"config": {"identity": {"allow_anonymous": True}}}}
 """Callers need no key."""
 
-_CLUSTER = pytest.StashKey[OwnCluster]()
+_CLUSTER = pytest.StashKey[Cluster]()
 _FIGURES = pytest.StashKey[Figures]()
 _NUMBERS = itertools.count(1)
 
@@ -61,13 +64,13 @@ def figures(pytestconfig: pytest.Config) -> Figures:
 
 
 @pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[OwnCluster]:
-    if not network.inside():
+def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[Cluster]:
+    if KUBECONFIG not in os.environ and not network.inside():
         pytest.exit("these tests run in namespaces of their own: make e2e", returncode=1)
     started = time.monotonic()
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
-    made = OwnCluster(LOGS)
+    made: Cluster = GivenCluster(LOGS) if KUBECONFIG in os.environ else OwnCluster(LOGS)
     pytestconfig.stash[_CLUSTER] = made
     figures.add("cluster_start_seconds", round(time.monotonic() - started, 1))
     yield made
@@ -76,7 +79,7 @@ def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[OwnCluste
 
 
 @pytest.fixture(scope="session")
-def api(cluster: OwnCluster) -> Api:
+def api(cluster: Cluster) -> Api:
     """As administrator."""
     return cluster.api
 
@@ -91,16 +94,16 @@ def namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def site(cluster: OwnCluster, figures: Figures) -> Iterator[Installation]:
+def site(cluster: Cluster, figures: Figures) -> Iterator[Installation]:
     """ALISE, installed with its custom resources, in front of two engines; needs no keys.
 
     For scenarios that leave it as it was. It is the release that owns the definitions of the
     custom resources, so that every other installation depends on it.
     """
     namespace = make_namespace(cluster.api, "alise")
-    engines = objects.engines(namespace, "engine", 2)
+    engines = objects.engines(cluster, namespace, "engine", 2)
     cluster.api.apply(engines)
-    release = Release(cluster.api, cluster.kubeconfig, namespace)
+    release = Release(cluster, namespace)
     started = time.monotonic()
     values = {**OPEN, "networkPolicy": {"enabled": True}}
     release.install(values)
@@ -115,19 +118,17 @@ def site(cluster: OwnCluster, figures: Figures) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def install(
-    site: Installation, cluster: OwnCluster, namespace: str
-) -> Iterator[Callable[[int, Mapping[str, Any]], Installation]]:
+def install(site: Installation, cluster: Cluster, namespace: str) -> Iterator[Install]:
     """Install ALISE in the test's namespace in front of some engines; uninstalled afterwards."""
     made: list[Release] = []
 
-    def build(replicas: int, values: Mapping[str, Any]) -> Installation:
-        engines = objects.engines(namespace, "engine", replicas)
+    def build(replicas: int, values: Mapping[str, Any], chart: Path = CHART) -> Installation:
+        engines = objects.engines(cluster, namespace, "engine", replicas)
         cluster.api.apply(engines)
-        release = Release(cluster.api, cluster.kubeconfig, namespace)
+        release = Release(cluster, namespace)
         made.append(release)
         whole = {**values, "crds": {"install": False}}
-        release.install(whole)
+        release.install(whole, chart)
         cluster.api.create(objects.model_pool(namespace, "engines", "engine"))
         found = Installation(cluster, release, engines, whole)
         found.wait_for_endpoints(replicas)

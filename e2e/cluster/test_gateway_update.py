@@ -1,18 +1,16 @@
 """Gateways are replaced under load, and Helm goes forth and back: no request fails."""
 
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from running.cluster.helm import CHART, merged
-from running.cluster.installation import Installation
+from running.cluster.installation import Install
 from running.cluster.load import COMPLETE, load
 
-Install = Callable[[int, Mapping[str, Any]], Installation]
+EARLIER = "0.0.9"
 OPEN = {"config": {"identity": {"allow_anonymous": True}}}
 
 
@@ -23,21 +21,32 @@ def earlier_chart(tmp_path: Path) -> Path:
     shutil.copytree(CHART, copy)
     file = copy / "Chart.yaml"
     chart = yaml.safe_load(file.read_text(encoding="utf-8"))
-    file.write_text(yaml.safe_dump({**chart, "version": "0.0.9"}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({**chart, "version": EARLIER}), encoding="utf-8")
     return copy
 
 
-def test_a_rolling_update_of_gateways_fails_no_request(install: Install) -> None:
+def test_upgrade_and_rollback_under_load(install: Install, earlier_chart: Path) -> None:
+    """Both replace every gateway, one after the other."""
     values = {"gateway": {**OPEN, "replicas": 2}, "operator": {"enabled": False}}
-    site = install(2, values)
-    before = {pod["metadata"]["name"] for pod in site.pods("gateway")}
+    site = install(1, values, earlier_chart)
+    assert site.release.chart_version() == EARLIER
+    first = {pod["metadata"]["name"] for pod in site.pods("gateway")}
 
     with load(site.url) as seen:
-        site.release.upgrade(merged(site.values, {"gateway": {"podAnnotations": {"roll": "1"}}}))
+        changed = {"gateway": {"config": {"queue": {"ttl_seconds": 45}}}}
+        site.release.upgrade(merged(site.values, changed))
+        seen.more(4)
+        site.release.wait()
+        second = {pod["metadata"]["name"] for pod in site.pods("gateway")}
+        assert site.release.chart_version() != EARLIER
+        site.release.rollback()
         seen.more(4)
         site.release.wait()
         seen.more(8)
 
     print(f"endings: {dict(seen.counts)}")
-    assert not before & {pod["metadata"]["name"] for pod in site.pods("gateway")}
+    assert len(first) == len(second) == 2
+    assert not first & second
     assert set(seen.counts) == {COMPLETE}
+    assert site.release.chart_version() == EARLIER
+    assert len(site.release.history()) == 3

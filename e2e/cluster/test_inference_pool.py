@@ -49,7 +49,7 @@ def definition(api: Api) -> Iterator[Object]:
 def test_its_endpoints_are_served_and_its_status_says_by_whom(
     site: Installation, definition: Object
 ) -> None:
-    engines = objects.engines(site.namespace, "pooled", 1, extra=("--alias=pooled",))
+    engines = objects.engines(site.cluster, site.namespace, "pooled", 1, extra=("--alias=pooled",))
     site.api.apply(engines)
     spec = {
         "selector": {"matchLabels": {"app": "pooled"}},

@@ -3,15 +3,15 @@
 import httpx
 
 from running.cluster import objects
-from running.cluster.own import OwnCluster
+from running.cluster.cluster import Cluster
 from running.cluster.rollout import ready_pods, scale, wait_until_rolled_out
 from running.scrape import eventually
 
 
 def test_pods_serve_behind_their_service_and_go_when_scaled_down(
-    cluster: OwnCluster, namespace: str
+    cluster: Cluster, namespace: str
 ) -> None:
-    engines = objects.engines(namespace, "engine", 2)
+    engines = objects.engines(cluster, namespace, "engine", 2)
     cluster.api.apply(engines, objects.service(namespace, "engine", objects.ENGINE_PORT))
     wait_until_rolled_out(cluster.api, engines)
 
@@ -24,7 +24,7 @@ def test_pods_serve_behind_their_service_and_go_when_scaled_down(
     eventually(lambda: not cluster.api.items(pods), 30, "pods are gone")
 
 
-def test_a_pod_is_as_its_spec_says(cluster: OwnCluster, namespace: str) -> None:
+def test_a_pod_is_as_its_spec_says(cluster: Cluster, namespace: str) -> None:
     token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     script = f"""
         test "$(id -u)" = 65532 && test "$(cat /etc/given/name)" = value
@@ -35,7 +35,7 @@ def test_a_pod_is_as_its_spec_says(cluster: OwnCluster, namespace: str) -> None:
     security = {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False}
     container = {
         "name": "check",
-        "image": "alise-sim:e2e",
+        "image": cluster.image("alise-sim"),
         "command": ["sh", "-exc", script],
         "securityContext": {**security, "capabilities": {"drop": ["ALL"]}},
         "env": [
@@ -69,8 +69,8 @@ def test_a_pod_is_as_its_spec_says(cluster: OwnCluster, namespace: str) -> None:
     )
 
 
-def test_an_engine_that_is_ended_finishes_its_stream(cluster: OwnCluster, namespace: str) -> None:
-    engines = objects.engines(namespace, "engine", 1)
+def test_an_engine_that_is_ended_finishes_its_stream(cluster: Cluster, namespace: str) -> None:
+    engines = objects.engines(cluster, namespace, "engine", 1)
     cluster.api.apply(engines)
     wait_until_rolled_out(cluster.api, engines)
     [pod] = ready_pods(cluster.api, namespace, {"app": "engine"})

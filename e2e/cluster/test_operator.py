@@ -1,15 +1,12 @@
 """The leading operator is killed: another takes over and goes on telling."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from running.cluster.figures import Figures
-from running.cluster.installation import Installation
+from running.cluster.installation import Install, Installation
 from running.cluster.rollout import scale
 from running.scrape import eventually
 
-Install = Callable[[int, Mapping[str, Any]], Installation]
 CHANGE_SECONDS = 20.0
 OPEN = {"config": {"identity": {"allow_anonymous": True}}}
 

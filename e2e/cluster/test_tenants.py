@@ -1,17 +1,15 @@
 """Keys come from Secrets, and are changed without a gap."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import openai
 
 from running.cluster.api import Object, condition, path_of
-from running.cluster.installation import Installation
+from running.cluster.installation import Install, Installation
 from running.cluster.load import COMPLETE, load
 from running.cluster.objects import alise
 from running.scrape import eventually
 
-Install = Callable[[int, Mapping[str, Any]], Installation]
 SECRET = "alise-tenant-keys"
 OLD, NEW = "sk-test-the-old-key", "sk-test-the-new-key"
 

@@ -1,13 +1,8 @@
 """Two releases in two namespaces do not see each other."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from running.cluster import objects
-from running.cluster.installation import Installation
+from running.cluster.installation import Install, Installation
 from running.cluster.objects import alise
-
-Install = Callable[[int, Mapping[str, Any]], Installation]
 
 
 def test_each_serves_its_own_pools(site: Installation, install: Install) -> None:

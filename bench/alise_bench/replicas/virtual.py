@@ -8,6 +8,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from math import log, log1p
 
@@ -141,9 +142,16 @@ class _Replica:
 
     def scrape(self, pod: Pod) -> None:
         """Read one engine's figures."""
+        if not self.alive:
+            return
         backend, now = self.backends[pod.number], self.world.clock.time
         backend.admission.observe(pod.figures(now), now, backend.max_in_flight)
         self.queue.backends_changed(backend)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        if self.alive:
+            self.queue.tick()
 
 
 class _Client:
@@ -189,7 +197,7 @@ class World:
         self._random = random.Random(setup.seed)  # noqa: S311
         self.pods = make_pods(setup.pods, setup.profile, Policy.FCFS, setup.policy.admission)
         self._step_ends: list[float | None] = [None] * setup.pods
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
         self._pod_of: dict[int, Pod] = {}
         self._replica_of: dict[int, _Replica] = {}
@@ -200,14 +208,14 @@ class World:
     def run(self, seconds: float) -> None:
         """Let so much time pass."""
         for number, asked in enumerate(self.asked):
-            self._at(asked.arrival, lambda number=number: self._arrive(number))
+            self._at(asked.arrival, partial(self._arrive, number))
         self._share_out()
         for replica in self.replicas:
             phase = self._random.random() * SCRAPE_SECONDS
             for pod in self.pods:
                 replica.scrape(pod)
-                self._every(phase, SCRAPE_SECONDS, lambda r=replica, p=pod: r.alive and r.scrape(p))
-            self._every(phase, TICK_SECONDS, lambda r=replica: r.alive and r.queue.tick())
+                self._every(phase, SCRAPE_SECONDS, partial(replica.scrape, pod))
+            self._every(phase, TICK_SECONDS, replica.tick)
         self._every(0.0, _WATCH_SECONDS, self._look)
         if self.setup.dies_at is not None:
             self._at(self.setup.dies_at, self._kill)
@@ -229,7 +237,7 @@ class World:
         """Hand a request to an engine, after the hop."""
         pod = self._pod_of[number] = self.pods[pod_number]
         self.sent[number] = self.clock.time
-        self._at(self.clock.time + HOP_SECONDS, lambda: self._submit(number, pod))
+        self._at(self.clock.time + HOP_SECONDS, partial(self._submit, number, pod))
 
     def _arrive(self, number: int) -> None:
         alive = [replica for replica in self.replicas if replica.alive]
@@ -267,7 +275,7 @@ class World:
         if end is None:
             end = pod.engine.begin(Seconds(self.clock.time))
         if end is not None and end != self._step_ends[pod.number]:
-            self._at(end, lambda: self._end_step(pod))
+            self._at(end, partial(self._end_step, pod))
         self._step_ends[pod.number] = end
 
     def _end_step(self, pod: Pod) -> None:
@@ -280,9 +288,7 @@ class World:
                 asked.first_token = event.time + HOP_SECONDS
             elif event.kind is EventKind.FINISH:
                 pod.finished += 1
-                self._at(
-                    event.time + HOP_SECONDS, lambda number=event.number: self._answered(number)
-                )
+                self._at(event.time + HOP_SECONDS, partial(self._answered, event.number))
         self._go_on(pod)
 
     def _answered(self, number: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from helm_python import Config
 
-from running.cluster.api import Api, Object, resource
+from running.cluster.api import Object, resource
+from running.cluster.cluster import Cluster
 from running.cluster.rollout import wait_until_rolled_out
 
 CHART = Path(__file__).resolve().parents[3] / "charts/alise"
@@ -23,17 +24,19 @@ class Release:
     """One release of the chart in one namespace.
 
     Args:
-        api: As administrator.
-        kubeconfig: Helm's.
+        cluster: Where.
         namespace: Exists already.
         name: Of the release.
     """
 
-    def __init__(self, api: Api, kubeconfig: Path, namespace: str, name: str = "alise") -> None:
-        self._api = api
+    def __init__(self, cluster: Cluster, namespace: str, name: str = "alise") -> None:
+        self._api = cluster.api
         self.namespace = namespace
         self.name = name
-        self._helm = Config(kubeconfig_path=kubeconfig, namespace=namespace)
+        image = {"image": {"tag": "e2e"}}
+        common = {"image": {"registry": cluster.registry}, "gateway": image, "operator": image}
+        self._common = merged(QUICK, common)
+        self._helm = Config(kubeconfig_path=cluster.kubeconfig, namespace=namespace)
 
     @property
     def prefix(self) -> str:
@@ -50,7 +53,7 @@ class Release:
         self._helm.install(
             chart,
             self.name,
-            merged(QUICK, values),
+            merged(self._common, values),
             namespace=self.namespace,
             timeout=TIMEOUT_SECONDS,
         )
@@ -61,7 +64,7 @@ class Release:
         self._helm.upgrade(
             chart,
             self.name,
-            merged(QUICK, values),
+            merged(self._common, values),
             namespace=self.namespace,
             timeout=TIMEOUT_SECONDS,
         )
@@ -77,6 +80,10 @@ class Release:
     def test(self) -> str:
         """``helm test``; returns what its pods said."""
         return str(self._helm.test(self.name, timeout=TIMEOUT_SECONDS, logs=False))
+
+    def chart_version(self) -> str:
+        """Of the chart that is installed now."""
+        return str(self._helm.get_metadata(self.name)["version"])
 
     def history(self) -> list[Object]:
         """Revisions, oldest first."""

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import httpx
 import openai
 
 from running.cluster.api import Api, Object
-from running.cluster.helm import Release
-from running.cluster.own import OwnCluster
+from running.cluster.cluster import Cluster
+from running.cluster.helm import CHART, Release
 from running.cluster.rollout import ready_pods
 from running.scrape import Samples, eventually, scrape
 
@@ -20,11 +21,19 @@ ENDPOINT_SECONDS = 60.0
 ADMIN_PORT = 8081
 
 
+class Install(Protocol):
+    """Installs a chart, ours without a word, in front of some engines."""
+
+    def __call__(
+        self, replicas: int, values: Mapping[str, Any], chart: Path = CHART
+    ) -> "Installation": ...
+
+
 @dataclass(frozen=True)
 class Installation:
     """One release and its engines."""
 
-    cluster: OwnCluster
+    cluster: Cluster
     release: Release
     engines: Object
     values: Mapping[str, Any]

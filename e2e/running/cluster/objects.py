@@ -3,35 +3,31 @@
 from collections.abc import Sequence
 
 from running.cluster.api import Object
+from running.cluster.cluster import Cluster
 
 MODEL = "sim"
 ENGINE_PORT = 8000
-SIM_IMAGE = "alise-sim:e2e"
+GRACE_SECONDS = 30
 
 
 def engines(
-    namespace: str,
-    name: str,
-    replicas: int,
-    *,
-    extra: Sequence[str] = (),
-    grace_seconds: int = 30,
+    cluster: Cluster, namespace: str, name: str, replicas: int, *, extra: Sequence[str] = ()
 ) -> Object:
     """A Deployment of simulated engines, in the place of vLLM pods.
 
     A pod that is ended finishes what it has, as ``vllm serve --shutdown-timeout`` does.
     """
     arguments = [f"--port={ENGINE_PORT}", "--host=0.0.0.0", f"--model={MODEL}"]
-    arguments += [f"--shutdown-timeout={grace_seconds}", *extra]
+    arguments += [f"--shutdown-timeout={GRACE_SECONDS}", *extra]
     probe = {"httpGet": {"path": "/health", "port": ENGINE_PORT}, "periodSeconds": 1}
     container = {
         "name": "engine",
-        "image": SIM_IMAGE,
+        "image": cluster.image("alise-sim"),
         "args": arguments,
         "ports": [{"name": "http", "containerPort": ENGINE_PORT}],
         "readinessProbe": probe,
     }
-    spec = {"containers": [container], "terminationGracePeriodSeconds": grace_seconds}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": GRACE_SECONDS}
     return deployment(namespace, name, replicas, spec)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from running.cluster import network
 from running.cluster.api import Api
+from running.cluster.cluster import Cluster
 from running.cluster.control_plane import ControlPlane
 from running.process import ServerProcess
 from running.scrape import eventually
@@ -17,16 +18,16 @@ SOURCES = Path(__file__).resolve().parents[2]
 NODE_SECONDS = 60.0
 
 
-class OwnCluster:
+class OwnCluster(Cluster):
     """Started when made; nothing of it is left after ``stop``, nor when the run is killed."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
         network.set_up(STATE)
-        self.control_plane = ControlPlane(Path(os.environ[BINARIES]), STATE, logs)
+        self._control_plane = ControlPlane(Path(os.environ[BINARIES]), STATE, logs)
         self.agent: ServerProcess | None = None
         try:
-            self.control_plane.start()
+            self._control_plane.start()
             self.agent = self._start_agent()
         except BaseException:
             self.stop()
@@ -43,8 +44,9 @@ class OwnCluster:
         return self.control_plane.kubeconfig
 
     @property
-    def kubectl(self) -> Path:
-        return Path(os.environ[BINARIES]) / "kubectl"
+    def control_plane(self) -> ControlPlane:
+        """Its processes."""
+        return self._control_plane
 
     @property
     def processes(self) -> list[ServerProcess]:
@@ -57,16 +59,6 @@ class OwnCluster:
         if self.agent is not None:
             self.agent.stop()
         self.control_plane.stop()
-
-    def url(self, namespace: str, service: str, port: str) -> str:
-        """Base URL of a Service's port, by its name."""
-        found = self.api.read(f"/api/v1/namespaces/{namespace}/services/{service}")["spec"]
-        number = next(each["port"] for each in found["ports"] if each.get("name", "") == port)
-        return f"http://{found['clusterIP']}:{number}"
-
-    def pod_logs(self, namespace: str) -> list[Path]:
-        """What all containers of a namespace have said, those of pods that are gone too."""
-        return list((self.logs / "pods").glob(f"{namespace}.*.log"))
 
     def _start_agent(self) -> ServerProcess:
         (self.logs / "pods").mkdir()

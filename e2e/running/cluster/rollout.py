@@ -2,7 +2,7 @@
 
 from running.cluster.api import Api, Object, condition, path_of
 
-ROLLOUT_SECONDS = 90.0
+ROLLOUT_SECONDS = 150.0
 
 
 def wait_until_rolled_out(api: Api, deployment: Object) -> None:

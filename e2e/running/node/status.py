@@ -56,9 +56,9 @@ class Standing:
 
     def differs_from(self, pod: Object) -> bool:
         """Whether the API server holds another opinion on the pod's readiness."""
-        conditions = {each["type"]: each for each in pod.get("status", {}).get("conditions", ())}
-        told: str = conditions.get("Ready", {}).get("status", "False")
-        return told != str(self.ready)
+        conditions = pod.get("status", {}).get("conditions", ())
+        told = {each["type"]: each["status"] for each in conditions}
+        return str(told.get("Ready", "False")) != str(self.ready)
 
     def status(self) -> Object:
         """For the status subresource."""

@@ -25,9 +25,8 @@ from alise_core.shares import Share
 
 _RESERVE = 0.05
 """Part of the whole that is left to those who have less than their share."""
-_DARED = 0.05
-"""Part of the whole that all together may take in the hope that the others do not use their slack:
-by as much the whole is exceeded at worst. Without it the last tenth would hardly ever be used."""
+DARED = 0.05
+"""What may go wrong at worst; without any of it the last tenth would hardly ever be used."""
 _MOST_GIVEN_BACK = 0.25
 """Of what is borrowed, per look: those who want it cannot take more at once either."""
 
@@ -52,12 +51,15 @@ class Claim:
 
     Args:
         whole_numbers: It counts things; it is a measure otherwise.
+        dared: Part of the whole that all together may take in the hope that the others do not use
+            their slack: by as much the whole is exceeded at worst.
 
     Attributes:
         most: As much as this gateway may have now; ``None`` for its equal share.
     """
 
     __slots__ = (
+        "_dared",
         "_free",
         "_grant",
         "_low",
@@ -68,8 +70,9 @@ class Claim:
         "most",
     )
 
-    def __init__(self, *, whole_numbers: bool) -> None:
+    def __init__(self, *, whole_numbers: bool, dared: float = DARED) -> None:
         self._whole_numbers = whole_numbers
+        self._dared = dared
         self.most: float | None = None
         self._grant = 0.0
         self._free: float | None = None
@@ -103,7 +106,7 @@ class Claim:
             self.most = max(base, own - self._rounded_up(given))
             return
         self._pressed = 0
-        dared = self._dared(seen, share.count) + self._rest
+        dared = self._part_dared(seen, share.count) + self._rest
         free = seen.whole - total
         as_entitled = min(base - own, max(free - slack, min(free, dared)))
         as_borrower = max(-above - slack, min(-above, dared))
@@ -136,14 +139,14 @@ class Claim:
         part = (count - 1) / count
         return max(part * before - grown, part * (free + taken))
 
-    def _dared(self, seen: Seen, count: int) -> float:
+    def _part_dared(self, seen: Seen, count: int) -> float:
         """What may be taken whatever the others' slack is: all parts of it together are small.
 
         Half of it is for who uses the backend most: it is the one that has a use for more.
         """
         total = seen.own + seen.others
         used = seen.own / total if total > 0 else 1.0 / count
-        return _DARED * seen.whole * (used + 1.0 / count) / 2.0
+        return self._dared * seen.whole * (used + 1.0 / count) / 2.0
 
     def _reserve(self, whole: float, count: int) -> float:
         reserve = _RESERVE * whole

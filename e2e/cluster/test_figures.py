@@ -1,0 +1,98 @@
+"""How quickly the gateway follows the cluster, and what it and the operator cost when idle."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from running.cluster import network
+from running.cluster.api import Object, path_of
+from running.cluster.figures import Figures
+from running.cluster.installation import Installation
+from running.cluster.objects import ENGINE_PORT
+from running.cluster.rollout import ready_pods
+from running.node.pod import HANDS_OFF
+from running.node.usage import cpu_seconds, resident_bytes
+
+FLIPS = 25
+LOST_SECONDS = 5.0
+IDLE_SECONDS = 10.0
+MOST_IDLE_RATIO = 0.1
+"""Of one core."""
+RECONCILED = 10
+POLL_SECONDS = 0.002
+
+
+@pytest.fixture
+def engine(site: Installation) -> Iterator[Object]:
+    """One of the engines, whose status the test writes; as before at the end."""
+    pod = ready_pods(site.api, site.namespace, {"app": "engine"})[0]
+    item = {**pod, "apiVersion": "v1", "kind": "Pod"}
+    site.api.patch(path_of(item), {"metadata": {"annotations": {HANDS_OFF: ""}}})
+    yield item
+    site.api.patch(path_of(item), {"metadata": {"annotations": {HANDS_OFF: None}}})
+    site.wait_for_endpoints(2)
+
+
+def set_ready(site: Installation, pod: Object, status: str) -> None:
+    """Write a pod's readiness into the API server, as its node would."""
+    conditions = site.api.read(path_of(pod))["status"]["conditions"]
+    changed = [
+        {**each, "status": status} if each["type"] == "Ready" else each for each in conditions
+    ]
+    site.api.patch(f"{path_of(pod)}/status", {"status": {"conditions": changed}})
+
+
+def test_endpoint_changes_reach_routing(
+    site: Installation, engine: Object, figures: Figures
+) -> None:
+    [gateway] = site.pods("gateway")
+    name = f"{engine['status']['podIP']}:{ENGINE_PORT}"
+    took: dict[str, list[float]] = {"False": [], "True": []}
+    for number in range(2 * FLIPS):
+        status = ("False", "True")[number % 2]
+        set_ready(site, engine, status)
+        changed = time.monotonic()
+        while (name in site.usable(gateway)) != (status == "True"):
+            assert time.monotonic() < changed + LOST_SECONDS
+            time.sleep(POLL_SECONDS)
+        took[status].append(time.monotonic() - changed)
+
+    figures.add_latencies("pod_not_ready_to_no_new_work", took["False"])
+    figures.add_latencies("pod_ready_to_in_use", took["True"])
+
+
+def test_a_changed_spec_is_told_of_in_its_status(site: Installation, figures: Figures) -> None:
+    path = f"/apis/alise.dev/v1alpha1/namespaces/{site.namespace}/modelpools/engines"
+    took = []
+    for number in range(RECONCILED):
+        changed = site.api.patch(path, {"spec": {"maxInFlightPerEndpoint": 200 + number}})
+        written, generation = time.monotonic(), changed["metadata"]["generation"]
+        site.api.wait(
+            path,
+            lambda item, wanted=generation: (
+                item.get("status", {}).get("observedGeneration")  # type: ignore[misc]
+                == wanted
+            ),
+            LOST_SECONDS,
+            "the operator has seen the change",
+        )
+        took.append(time.monotonic() - written)
+
+    figures.add_latencies("spec_change_to_status", took)
+
+
+def test_idle_processes_cost_little(site: Installation, figures: Figures) -> None:
+    """CPU and memory of gateway and operator with nothing to do."""
+    if not network.inside():
+        pytest.skip("pods of a given cluster are not this machine's processes")
+    names = {part: site.pods(part)[0]["metadata"]["name"] for part in ("gateway", "operator")}
+    before = {part: cpu_seconds(name) for part, name in names.items()}
+    started = time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    for part, name in names.items():
+        share = (cpu_seconds(name) - before[part]) / (time.monotonic() - started)
+        figures.add(f"idle_{part}_cpu_ratio", round(share, 4))
+        figures.add(f"idle_{part}_resident_mib", round(resident_bytes(name) / 2**20))
+        assert before[part] > 0
+        assert share < MOST_IDLE_RATIO
