@@ -23,6 +23,10 @@ COMMANDS = {
         "alise_bench.queue_cost.cli:main",
         "what the queue's decisions cost with thousands waiting; classes kept apart",
     ),
+    "replicas": (
+        "alise_bench.replicas.cli:main",
+        "several gateways, the same engines: what these are given, and who waits",
+    ),
     "engine": (
         "alise_bench.compare.cli:engine_main",
         "what schedules inside one real vLLM: its own ways and the plugin's, on the same requests",

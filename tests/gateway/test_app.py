@@ -10,6 +10,8 @@ import pytest
 
 from alise_core.errors import ConfigError
 from alise_core.outcome import Outcome
+from alise_core.policy import AdmissionPolicy, SchedulingPolicy
+from alise_core.shares import WHOLE, Share
 from alise_core.units import BackendName
 from alise_gateway.app import Gateway
 from alise_gateway.settings import BackendSettings, GatewaySettings, IdentitySettings
@@ -150,3 +152,23 @@ async def test_nothing_is_kept_of_a_backend_that_is_gone() -> None:
         gateway.sweep()
         assert gateway.app._parts.prefixes == {}
         assert gateway.app.pools == {}
+
+
+async def test_policies_and_shares_reach_queue_and_backends_that_come_later() -> None:
+    async with running_engine() as engine, running_gateway() as gateway:
+        app = gateway.app
+        with pytest.raises(ValueError, match="no part"):
+            app.set_share(2, 2)
+        careful = SchedulingPolicy(admission=AdmissionPolicy(quantile=0.9, high_quantile=0.9))
+        app.set_share(1, 2)
+        app.set_policies({engine.model: careful})
+        backend = app.registry.add(BackendSettings(url=engine.url, max_in_flight=9))
+        await eventually(lambda: bool(backend.models))
+        assert backend.admission.ledger.quantile == 0.9
+        assert backend.admission.room.share == Share(1, 2)
+        assert app.status.queue().ordering_by_model == {engine.model: "boost"}
+        app.set_policies({})
+        app.set_share(0, 1)
+        assert backend.admission.ledger.quantile == 0.5
+        assert backend.admission.room.share == WHOLE
+        assert app.status.queue().ordering_by_model == {}

@@ -187,3 +187,20 @@ def test_a_full_batch_costs_in_proportion() -> None:
         return min(repeat(lambda: ledger.peak_with(300, 200, 3.0), number=200, repeat=7))
 
     assert seconds(256) < 16 * 6 * seconds(16)
+
+
+@given(st.lists(st.integers(1, 300), max_size=12), st.floats(0, 5))
+def test_another_quantile_counts_for_what_is_in_flight(lengths: list[int], passed: float) -> None:
+    """As if everybody had been sent under it, but for who has outlasted a prediction."""
+    changed, fresh = KvLedger(0.0, 1.0), KvLedger(0.0, 1.0, usual_quantile=0.9)
+    for number, tokens in enumerate(lengths):
+        for it in (changed, fresh):
+            it.add(number, 10.0, about(tokens), 0.0)
+    changed.scale = 3.0
+    changed.set_quantiles(0.9, passed)
+    changed.check()
+    assert changed.total == pytest.approx(fresh.total)
+    assert changed.peak(passed) == pytest.approx(fresh.peak(passed))
+    for number in range(len(lengths)):
+        assert changed.remove(number, passed) == pytest.approx(fresh.remove(number, passed))
+    assert changed.total == 0.0

@@ -13,6 +13,7 @@ from alise_core.policy import (
     OrderingName,
     SchedulingPolicy,
 )
+from alise_core.shares import WHOLE, Share
 from alise_core.units import BackendName
 from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState
 from alise_gateway.domain.breaker import CircuitBreaker
@@ -33,6 +34,7 @@ from alise_gateway.queueing.events import (
     Repredicted,
     Returned,
     ServedTokens,
+    ShareChanged,
     ShutDown,
     Ticked,
     Ticket,
@@ -110,6 +112,7 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def begin(self, policy: SchedulingPolicy, sizes: list[tuple[int, int | None]]) -> None:
         self.policies = Policies(policy)
+        self.share = WHOLE
         self.grandfathered: set[int] = set()
         self.world, self.twin = World(policy), World(policy)
         for world in (self.world, self.twin):
@@ -311,6 +314,14 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(self.ended) == before
         assert self.world.queue.policies == self.policies
 
+    @rule(share=st.sampled_from([WHOLE, WHOLE, Share(0, 2), Share(1, 3), Share(2, 3)]))
+    def change_share(self, share: Share) -> None:
+        self.share = share
+        for world in (self.world, self.twin):
+            for backend in world.backends:
+                backend.admission.set_share(share, backend.max_in_flight, self.now)
+        self.post(lambda: ShareChanged(share))
+
     @rule()
     def change_nothing(self) -> None:
         self.post(lambda: PoliciesChanged(self.policies))
@@ -385,6 +396,8 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_for_a_free_backend(self) -> None:
         """As of the last event: a breaker that has opened since lets nobody through now."""
+        if not self.share.is_whole:
+            return  # it may be somebody else's
         for number in self.waiting:
             ticket = self.tickets[number]
             if self.is_held_back(ticket):

@@ -125,7 +125,7 @@ class Admission:
         in_flight = len(self.ledger)
         if not self.room.share.is_whole:
             return self._headroom_in_share(prompt_tokens, length, max_in_flight, now)
-        limit = self._limit_of_all(max_in_flight, now)
+        limit = self.limit_of_all(max_in_flight, now)
         if in_flight >= limit:
             return None if in_flight else 0.0
         room = min(1.0 - in_flight / limit, self._free_memory(prompt_tokens, length, now))
@@ -135,7 +135,7 @@ class Admission:
 
     def limit(self, max_in_flight: int, now: float) -> float:
         """Requests that this gateway may have in flight now."""
-        whole = self._limit_of_all(max_in_flight, now)
+        whole = self.limit_of_all(max_in_flight, now)
         if self.room.share.is_whole:
             return whole
         return self.room.most_requests(whole, blind=self.is_blind(now))
@@ -154,7 +154,7 @@ class Admission:
         if self.figures is not None and not self.is_blind(now):
             self._look(self.figures, max_in_flight, now)
 
-    def _limit_of_all(self, max_in_flight: int, now: float) -> float:
+    def limit_of_all(self, max_in_flight: int, now: float) -> float:
         """Requests that all gateways together may have in flight.
 
         What was learned of the engine's queue holds for as long as the queue can be seen.
@@ -169,7 +169,7 @@ class Admission:
     ) -> float | None:
         """As ``headroom``: what this gateway may have decides, what all have is the score."""
         room, in_flight, blind = self.room, len(self.ledger), self.is_blind(now)
-        whole = self._limit_of_all(max_in_flight, now)
+        whole = self.limit_of_all(max_in_flight, now)
         room.settle(self.ledger, (whole, self.capacity_tokens), self.correction, now)
         if in_flight >= room.most_requests(whole, blind=blind):
             return None
@@ -246,7 +246,7 @@ class Admission:
     def _look(self, figures: EngineFigures, max_in_flight: int, now: float) -> None:
         if self.room.share.is_whole:
             return
-        limits = (self._limit_of_all(max_in_flight, now), self.capacity_tokens)
+        limits = (self.limit_of_all(max_in_flight, now), self.capacity_tokens)
         fresh = self.ledger.begun_within(_TRANSIT_STEPS, now)
         self.room.look(figures, self.ledger, fresh, limits, self.correction, now)
 

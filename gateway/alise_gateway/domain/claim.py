@@ -7,7 +7,8 @@ is divided, until all of it is in use:
 - The room is what nobody uses, less what the others may still take of it (their *slack*). Each of n
   was granted at most an n-th of what was free when it looked, so the slack is known well enough
   though nobody tells it: at most ``(n - 1) / n`` of the room at the last look, less what the others
-  have grown by since.
+  have grown by since. A little is taken in any case, which is all that the whole is exceeded by if
+  everybody else takes all of its slack at once.
 - Nobody keeps what it does not use: what has ended and was not replaced at once is anybody's.
 - Whoever has more than its equal share (a *borrower*) leaves a reserve free, which is for those who
   have less. Once it sees part of the reserve taken it gives back, by not replacing what ends: as
@@ -24,9 +25,8 @@ from alise_core.shares import Share
 
 _RESERVE = 0.05
 """Part of the whole that is left to those who have less than their share."""
-_DARED = 0.1
-"""Part of the whole that all together may take in the hope that the others do not use their slack:
-the reserve, and as much again, by which the whole is exceeded at worst."""
+DARED = 0.05
+"""What may go wrong at worst; without any of it the last tenth would hardly ever be used."""
 _MOST_GIVEN_BACK = 0.25
 """Of what is borrowed, per look: those who want it cannot take more at once either."""
 
@@ -51,18 +51,32 @@ class Claim:
 
     Args:
         whole_numbers: It counts things; it is a measure otherwise.
+        dared: Part of the whole that all together may take in the hope that the others do not use
+            their slack: by as much the whole is exceeded at worst.
 
     Attributes:
         most: As much as this gateway may have now; ``None`` for its equal share.
     """
 
-    __slots__ = ("_free", "_grant", "_others", "_pressed", "_whole_numbers", "most")
+    __slots__ = (
+        "_dared",
+        "_free",
+        "_grant",
+        "_low",
+        "_others",
+        "_pressed",
+        "_rest",
+        "_whole_numbers",
+        "most",
+    )
 
-    def __init__(self, *, whole_numbers: bool) -> None:
+    def __init__(self, *, whole_numbers: bool, dared: float = DARED) -> None:
         self._whole_numbers = whole_numbers
+        self._dared = dared
         self.most: float | None = None
         self._grant = 0.0
         self._free: float | None = None
+        self._low = self._rest = 0.0
         self._others = 0.0
         self._pressed = 0
 
@@ -92,11 +106,14 @@ class Claim:
             self.most = max(base, own - self._rounded_up(given))
             return
         self._pressed = 0
-        dared = self._dared(seen, share.count)
+        dared = self._part_dared(seen, share.count) + self._rest
         free = seen.whole - total
         as_entitled = min(base - own, max(free - slack, min(free, dared)))
         as_borrower = max(-above - slack, min(-above, dared))
-        self._grant = self._rounded(max(as_entitled, as_borrower, 0.0))
+        grant = max(as_entitled, as_borrower, 0.0)
+        self._grant = self._rounded(grant)
+        # Small parts of small numbers add up to one in the end.
+        self._rest = grant - self._grant if grant < 1.0 else 0.0
         self.most = max(least, own + self._grant)
 
     def settle(self, own: float, base: float) -> None:
@@ -106,6 +123,7 @@ class Claim:
             own: What this gateway has now.
             base: Its equal share.
         """
+        self._low = min(self._low, own)
         if self.most is not None:
             least = min(1.0, base) if self._whole_numbers else 0.0
             self.most = max(least, min(self.most, own + self._grant))
@@ -115,18 +133,20 @@ class Claim:
         free = max(0.0, seen.whole - seen.own - seen.others)
         before = seen.whole if self._free is None else self._free
         grown = 0.0 if self._free is None else max(0.0, seen.others - self._others)
-        self._free, self._others = free, seen.others
+        # Whoever looked before this one took the room that it has taken since for free.
+        taken = 0.0 if self._free is None else max(0.0, seen.own - self._low)
+        self._free, self._others, self._low = free, seen.others, seen.own
         part = (count - 1) / count
-        return max(part * before - grown, part * free)
+        return max(part * before - grown, part * (free + taken))
 
-    def _dared(self, seen: Seen, count: int) -> float:
+    def _part_dared(self, seen: Seen, count: int) -> float:
         """What may be taken whatever the others' slack is: all parts of it together are small.
 
         Half of it is for who uses the backend most: it is the one that has a use for more.
         """
         total = seen.own + seen.others
         used = seen.own / total if total > 0 else 1.0 / count
-        return _DARED * seen.whole * (used + 1.0 / count) / 2.0
+        return self._dared * seen.whole * (used + 1.0 / count) / 2.0
 
     def _reserve(self, whole: float, count: int) -> float:
         reserve = _RESERVE * whole

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alise_core.shares import WHOLE, Share
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.request import Tenant, TenantLimits
 from alise_gateway.queueing.tenants import Refusal, TenantBook
@@ -217,3 +218,60 @@ def test_whoever_is_away_is_forgotten_but_for_debts_and_places() -> None:
     book.waits(tenant("new"), 1, now=2_000.0)
     assert book._usage.keys() == {"debtor", "waiting", "new"}
     assert refused(book, debtor, now=2_000.0, tokens=60).retry_after_seconds == pytest.approx(4_000)
+
+
+@pytest.mark.parametrize(("limit", "parts"), [(7, [2, 2, 3]), (3, [1, 1, 1]), (1, [0, 0, 1])])
+def test_gateways_divide_who_may_wait(limit: int, parts: list[int]) -> None:
+    who = limited(waiting=limit)
+    for index, part in enumerate(parts):
+        book = TenantBook()
+        book.set_share(Share(index, 3))
+        for _ in range(part):
+            assert book.may_wait(who, 0.0)
+            book.waits(who, 1, 0.0)
+        assert not book.may_wait(who, 0.0)
+
+
+@pytest.mark.parametrize(("limit", "parts"), [(7, [2, 2, 3]), (1, [1, 1, 1])])
+def test_gateways_divide_what_is_in_flight_but_for_one_each(limit: int, parts: list[int]) -> None:
+    who = limited(in_flight=limit)
+    for index, part in enumerate(parts):
+        book = TenantBook()
+        book.set_share(Share(index, 3))
+        for _ in range(part):
+            assert book.may_dispatch(who, 0.0)
+            book.flies(who, 1, 0.0)
+        assert not book.may_dispatch(who, 0.0)
+
+
+def test_gateways_divide_rates_and_have_them_whole_again() -> None:
+    book, who = TenantBook(), limited(requests=30, tokens=6_000)
+    book.set_share(Share(1, 3))
+    pass_all(book, who, 10, now=0.0, tokens=10)
+    assert refused(book, who, now=0.0).retry_after_seconds == pytest.approx(6.0)
+    book.set_share(WHOLE)
+    assert refused(book, who, now=0.0).retry_after_seconds == pytest.approx(2.0)
+    pass_all(book, who, 30, now=60.0)
+
+
+def test_a_rate_below_the_number_of_gateways_holds_in_the_mean() -> None:
+    book, who = TenantBook(), limited(requests=1)
+    book.set_share(Share(0, 3))
+    passed = sum(book.arrive(who, 0.0, now=float(now)) is None for now in range(1, 3_601))
+    assert passed == pytest.approx(20, abs=2), "a third of sixty"
+
+
+def test_who_has_no_limits_shares_none() -> None:
+    book = TenantBook()
+    book.set_share(Share(0, 9))
+    pass_all(book, UNLIMITED, 1_000, now=5.0, tokens=1e9)
+    assert book.may_wait(UNLIMITED, 5.0)
+    assert book.may_dispatch(UNLIMITED, 5.0)
+
+
+def test_any_number_of_different_limits_is_remembered_in_bounds() -> None:
+    book = TenantBook()
+    book.set_share(Share(0, 2))
+    for limit in range(2, 3_000):
+        who = limited(in_flight=limit, name=str(limit))
+        assert book.may_dispatch(who, 0.0)
