@@ -154,7 +154,8 @@ def _line(path: str, kind: str, value: object, message: str) -> str:
 
 def _must(message: str) -> str:
     """Pydantic's sentence as Kubernetes would end its own: ``must be a valid integer``."""
-    return re.sub(r"^\w+ should ", "must ", message).replace(" after validation, not", ", not")
+    text = re.sub(r"^\w+ should ", "must ", message)
+    return text.replace(" after validation, not", ", not").replace("a valid array", "a list")
 
 
 def _path(steps: Iterable[int | str]) -> str:
