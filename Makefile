@@ -21,7 +21,7 @@ ENGINE ?= sim
 DATA ?= predictor/sample
 TIER1 ?= yes
 
-.PHONY: help setup fmt check test test-train demo e2e-vllm train compare bench lock clean
+.PHONY: help setup fmt check test test-train demo e2e-vllm train compare crds bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,10 @@ compare: $(STAMP) ## All ways to predict on one data set directory: make compare
 	python=$$($(BIN)/python tools/train_env.py) && PYTHONPATH=core:predictor "$$python" -m alise_cli \
 		predictor evaluate --all --data "$(DATA)" --cache build/predictor/cache \
 		--out build/predictor/report $(if $(JSON),--json)
+
+crds: $(STAMP) ## Write the chart's CRDs and docs/crds.md anew from the models
+	$(BIN)/alise crds --chart charts/alise/templates/crds
+	$(BIN)/alise crds --docs > docs/crds.md
 
 bench: $(STAMP) ## Measure what the gateway adds to a request
 	$(BIN)/alise bench overhead

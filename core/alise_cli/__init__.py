@@ -38,6 +38,9 @@ COMMANDS: dict[str, Command] = {
     "bench": Command(
         "alise_bench.cli:main", "bench", "measure: compare, queue, overhead, predictor"
     ),
+    "crds": Command(
+        "alise_cli.crds:main", "operator", "print the custom resource definitions for kubectl"
+    ),
     "demo": Command("alise_bench.demo.cli:main", "bench", "gateway, two engines and a real load"),
 }
 

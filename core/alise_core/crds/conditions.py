@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from alise_core.crds.base import Spec
+from alise_core.crds.base import Spec, keyed_by
 
 
 class ConditionType(StrEnum):
@@ -39,6 +39,8 @@ class Reason(StrEnum):
     REF_NOT_FOUND = "RefNotFound"
     REF_NOT_PERMITTED = "RefNotPermitted"
     """RBAC does not let us read it."""
+    NOT_CHECKED = "NotChecked"
+    """It has not been looked for yet, or cannot be told without reading what is secret."""
     ENDPOINTS_READY = "EndpointsReady"
     NO_ENDPOINTS = "NoEndpoints"
     NO_READY_ENDPOINTS = "NoReadyEndpoints"
@@ -61,9 +63,24 @@ class ConditionStatus(StrEnum):
 class Condition(Spec):
     """``metav1.Condition``."""
 
-    type: ConditionType
-    status: ConditionStatus
-    reason: Reason
-    message: str = Field(default="", max_length=32_768)
-    observed_generation: int = Field(default=0, ge=0)
-    last_transition_time: datetime
+    type: ConditionType = Field(description="What the condition is about.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: Reason = Field(description="Why it is so, in one word for programs.")
+    message: str = Field(
+        default="", max_length=32_768, description="Why it is so, and what to do, for people."
+    )
+    observed_generation: int = Field(
+        default=0, ge=0, description="metadata.generation of the spec that the condition is about."
+    )
+    last_transition_time: datetime = Field(description="When the status last changed.")
+
+
+CONDITIONS = Field(
+    default=(),
+    max_length=16,
+    json_schema_extra=keyed_by("type"),
+    description="How the object stands, by aspect.",
+)
+OBSERVED_GENERATION = Field(
+    default=0, ge=0, description="metadata.generation of the newest spec that was looked at."
+)

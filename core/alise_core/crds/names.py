@@ -33,3 +33,5 @@ PLURALS = {
     Kind.TENANT: "tenants",
     Kind.INFERENCE_POOL: "inferencepools",
 }
+
+GROUP_OF = {kind: INFERENCE_POOL_GROUP if kind is Kind.INFERENCE_POOL else GROUP for kind in Kind}
