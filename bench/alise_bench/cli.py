@@ -38,6 +38,7 @@ COMMANDS = {
     "tuner": (
         "alise_bench.tuner.cli:main",
         "the KV tuner over a simulated day, against settings that never change",
+    ),
     "engine-trial": (
         "alise_bench.engine_trials.cli:main",
         "what the engine plugin promises, one question at a time, on real vLLM",
