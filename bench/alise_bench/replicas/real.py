@@ -27,8 +27,8 @@ from alise_gateway.settings import GatewaySettings
 MAX_IN_FLIGHT = 16
 """Of one engine: so few that a small machine can saturate them."""
 ENGINES = 2
-RATE = 9.0
-"""Requests a second, of all together: about what the engines can do."""
+RATE = 6.0
+"""Requests a second, of all together: two thirds of what the engines can do on a quiet machine."""
 NOTICE_SECONDS = 2.0
 """After a replica has died, the others are told."""
 _LOOK_SECONDS = 0.02

@@ -98,6 +98,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Sequence[Row]], str]], ...] = (
     ("TTFT mean, s", lambda rows: number(median(row.ttft_mean_seconds for row in rows))),
     ("TTFT p99, s", lambda rows: number(median(row.ttft_p99_seconds for row in rows))),
     ("preemptions", _preemptions),
+    ("loop late, s", lambda rows: number(max(row.late_seconds for row in rows))),
 )
 
 

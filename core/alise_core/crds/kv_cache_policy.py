@@ -331,8 +331,8 @@ class PoolTuningStatus(Spec):
     waiting_for: Text = Field(default="", description="Why nothing is done now.")
     memory: Text = Field(
         default="",
-        description="What the tuner goes on from after a restart of the operator: its own notation, "
-        "and nothing to rely on.",
+        description="What the tuner goes on from after a restart of the operator: its own "
+        "notation, and nothing to rely on.",
     )
 
 

@@ -9,6 +9,8 @@ from alise_gateway.domain.claim import Claim, Seen
 from alise_gateway.domain.engine_figures import EngineFigures
 from alise_gateway.domain.kv_ledger import KvLedger
 
+_TOKENS_DARED = 0.035
+"""Less than of requests, which are counted: what others hold of memory is an estimate."""
 _FEW = 4
 """Fewer requests of its own say nothing of how much further the others' will grow."""
 _USUAL_GROWTH_TOKENS = 20.0
@@ -30,7 +32,7 @@ class SharedRoom:
         self.share = WHOLE
         self.others = self.other_tokens = 0.0
         self._requests = Claim(whole_numbers=True)
-        self._tokens = Claim(whole_numbers=False)
+        self._tokens = Claim(whole_numbers=False, dared=_TOKENS_DARED)
         self._released_at: float | None = None
 
     def set_share(self, share: Share) -> None:

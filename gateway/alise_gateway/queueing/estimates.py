@@ -30,8 +30,10 @@ def work_of(
     """
     known = (backend.cost for backend in candidates if backend.cost.observations)
     cost = next(known, None) or CostModel()
-    others = sum([backend.admission.room.others for backend in candidates])
-    batch = max(1.0, (in_flight + others) / max(1, len(candidates)))
+    everybodys: float = in_flight
+    if candidates and not candidates[0].admission.room.share.is_whole:
+        everybodys += sum([backend.admission.room.others for backend in candidates])
+    batch = max(1.0, everybodys / max(1, len(candidates)))
     return expected_work(ticket.prompt_tokens, prediction, cost, batch)
 
 
