@@ -28,6 +28,9 @@ COMMANDS: dict[str, Command] = {
     "gateway": Command(
         "alise_gateway.cli:main", "gateway", "serve the OpenAI-compatible edge gateway"
     ),
+    "operator": Command(
+        "alise_operator.cli:main", "operator", "keep statuses of custom resources, tune engines"
+    ),
     "keys": Command(
         "alise_gateway.identity.cli:main", "gateway", "create and hash API keys for the keys file"
     ),

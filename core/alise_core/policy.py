@@ -112,6 +112,35 @@ def _default_classes() -> Mapping[ServiceClass, ClassLimits]:
     )
 
 
+_USUAL = _default_classes()
+
+
+def class_limits(
+    item: ServiceClass,
+    queue_ttl_seconds: float,
+    max_waiting: int | None = None,
+    ttl_seconds: float | None = None,
+    trickle_share: float | None = None,
+) -> ClassLimits:
+    """The limits of one class, of which a configuration states some.
+
+    Args:
+        item: The class.
+        queue_ttl_seconds: Of requests of no particular class. Work that may wait keeps its longer
+            patience unless it is told otherwise.
+        max_waiting: As stated; no limit of its own without it.
+        ttl_seconds: As stated.
+        trickle_share: As stated.
+    """
+    usual = _USUAL[item]
+    patience = usual.ttl_seconds if usual.trickle_share else queue_ttl_seconds
+    return ClassLimits(
+        max_waiting,
+        max(patience, queue_ttl_seconds) if ttl_seconds is None else ttl_seconds,
+        usual.trickle_share if trickle_share is None else trickle_share,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SchedulingPolicy:
     """Everything the queue obeys.

@@ -7,6 +7,7 @@ included; ``process.py`` puts a process around it.
 import asyncio
 import random
 import socket
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,12 +17,15 @@ from prometheus_client import CollectorRegistry
 
 from alise_core.clock import Clock, MonotonicClock
 from alise_core.errors import ConfigError
+from alise_core.policy import SchedulingPolicy
+from alise_core.shares import WHOLE, Share
 from alise_gateway.admin import AdminServer
 from alise_gateway.control.api import create_control_app
 from alise_gateway.discovery.prober import Prober
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.discovery.scraper import Scraper
 from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.policies import Policies
 from alise_gateway.domain.scrape import ScrapeResult
 from alise_gateway.exchange import ExchangeParts
 from alise_gateway.identity.authenticator import Authenticator
@@ -36,14 +40,14 @@ from alise_gateway.placement.picker import BestBackend
 from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.proxy.retry import RetryBudget
 from alise_gateway.queueing.controller import QueueController
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.state import QueueState
 from alise_gateway.settings import GatewaySettings, read_secret
 from alise_gateway.status import GatewayStatus
 from alise_gateway.tickets import TicketOffice
 from alise_gateway.verdicts import BackendVerdicts
 
-if TYPE_CHECKING:  # it is loaded only into gateways that predict
+if TYPE_CHECKING:  # they are loaded only where they are wanted
+    from alise_gateway.discovery.kubernetes.discovery import KubernetesDiscovery
     from alise_gateway.predict_endpoint import PredictEndpoint
     from alise_gateway.predicting import Predicting
 
@@ -74,9 +78,14 @@ class Gateway:
         self.registry = BackendRegistry(settings, self.clock)
         self.metrics = GatewayMetrics(CollectorRegistry(), settings.observability.max_label_values)
         self._placement = BestBackend()
+        self._share = WHOLE
         self.queue = self._build_queue()
         self.predicting = self._build_predicting()
-        self._authenticator = Authenticator(settings.identity, self.clock)
+        self._authenticator = Authenticator(
+            settings.identity, self.clock, expects_tenants=settings.kubernetes.enabled
+        )
+        self.discovery = self._build_discovery()
+        self._settling: asyncio.Task[None] | None = None
         self._prober = Prober(self.registry, settings.health, self.clock)
         self._scraper = Scraper(self.registry, settings.health, self.clock)
         self._tracing = open_tracing(
@@ -94,6 +103,7 @@ class Gateway:
             pools=self.pools,
             request_drain=self.drain_requested.set,
             predicting=self.predicting,
+            discovery=self.discovery,
         )
         control = create_control_app(self.status, admin=False)
         self._parts = self._build_parts()
@@ -128,14 +138,16 @@ class Gateway:
         self._scraper.on_scraped = self._on_scraped
         self._authenticator.on_keys_read = partial(self._on_read, ConfigSource.KEYS)
         self.registry.subscribe(self._on_registry_changed)
+        self.registry.on_readdressed = self._parts.forget
         self._on_registry_changed()
         await self._authenticator.start()
         if self.predicting is not None:
             await self.predicting.start()
         await self._prober.start()
         await self._scraper.start()
-        await self._prober.first_round()
-        await self._scraper.first_round()
+        if self.discovery is not None:
+            self._follow_cluster(self.discovery)
+        await self._look_at_backends()
         settings = self.settings
         await self.listener.open(settings.host, settings.port)
         if settings.admin_port is not None:
@@ -158,6 +170,38 @@ class Gateway:
             self.pipeline.abort()
         await self._close()
 
+    def set_policies(
+        self,
+        by_model: Mapping[str, SchedulingPolicy],
+        default: SchedulingPolicy | None = None,
+    ) -> None:
+        """Schedule by other policies from now on, what waits and what is in flight included.
+
+        Args:
+            by_model: Of served models, by name.
+            default: For all other models; what the settings say without it.
+        """
+        policies = Policies(default or self.settings.policy(), dict(by_model))
+        if policies != self.queue.policies:
+            self._govern_backends(policies)
+            self.queue.set_policies(policies)
+
+    def set_share(self, index: int, count: int) -> None:
+        """Be one of several gateways that use the same backends and serve the same tenants.
+
+        Args:
+            index: Which of them, from 0, in an order that all of them agree on.
+            count: How many there are, this one included.
+
+        Raises:
+            ValueError: There is no such one.
+        """
+        share = Share(index, count)
+        if share != self._share:
+            self._share = share
+            self._share_backends()
+            self.queue.set_share(share)
+
     def sweep(self) -> None:
         """Enforce every time limit once; runs by itself a few times a second."""
         now = self.clock.now()
@@ -168,11 +212,29 @@ class Gateway:
             self._let_go_of_removed()
         self.queue.tick()
 
+    def _follow_cluster(self, discovery: "KubernetesDiscovery") -> None:
+        self.metrics.cluster.read = discovery.figures
+        discovery.start()
+        # The ports open meanwhile: liveness is not for the API server to decide on.
+        self._settling = asyncio.create_task(
+            discovery.settle(self._look_at_backends), name="cluster-first-look"
+        )
+
+    async def _look_at_backends(self) -> None:
+        """Wait until everything that is listed now has been asked once."""
+        await self._prober.first_round()
+        await self._scraper.first_round()
+
     async def _close(self) -> None:
         await self.listener.close(_GOODBYE_SECONDS)
         await self._admin.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.gather(self._settling, return_exceptions=True)
+        if self.discovery is not None:
+            await self.discovery.stop()
         await self._prober.stop()
         await self._scraper.stop()
         await self._authenticator.stop()
@@ -203,7 +265,20 @@ class Gateway:
             self.pools[backend] = UpstreamPool(backend.address, self.settings.upstream, self.clock)
             self.metrics.add_backend(backend.name)
         self._let_go_of_removed()
+        self._govern_backends(self.queue.policies)
+        self._share_backends()
         self.queue.backends_changed()
+
+    def _govern_backends(self, policies: Policies) -> None:
+        """Which models a backend serves, and so by which policy, is known once it was asked."""
+        now = self.clock.now()
+        for backend in self.registry.backends:
+            backend.admission.obey(policies.of_backend(backend.models).admission, now)
+
+    def _share_backends(self) -> None:
+        now = self.clock.now()
+        for backend in self.registry.backends:
+            backend.admission.set_share(self._share, backend.max_in_flight, now)
 
     def _on_scraped(self, backend: Backend, result: ScrapeResult) -> None:
         """Fresh figures may make room for whoever waits."""
@@ -216,17 +291,34 @@ class Gateway:
         for backend in self.pools.keys() - set(self.registry.backends):
             if backend.in_flight == 0:
                 self.pools.pop(backend).close()
-                self.metrics.forget_backend(backend.name)
+                if not self.registry.has(backend.name):  # else another one has its name by now
+                    self.metrics.forget_backend(backend.name)
                 self._parts.forget(backend)
                 self._placement.forget(backend)
 
     def _build_queue(self) -> QueueController:
-        policy = self.settings.policy()
-        state = QueueState(
-            policy, self.registry.candidates, self._placement, ordering_of(policy.ordering)
-        )
+        state = QueueState(self.settings.policy(), self.registry.candidates, self._placement)
         # Jitter spreads retries; nothing secret depends on it.
         return QueueController(state, self.clock, random.Random())  # noqa: S311
+
+    def _build_discovery(self) -> "KubernetesDiscovery | None":
+        settings = self.settings.kubernetes
+        if not settings.enabled:
+            return None
+        from alise_cluster.client import load_cluster  # noqa: PLC0415  only where it is wanted
+        from alise_gateway.discovery.kubernetes.discovery import (  # noqa: PLC0415  as above
+            KubernetesDiscovery,
+            Obeying,
+        )
+
+        client = load_cluster(settings.kubeconfig, settings.context, self.clock)
+        obeying = Obeying(
+            set_tenants=self._authenticator.set_tenants,
+            set_policies=self.set_policies,
+            set_share=lambda share: self.set_share(share.index, share.count),
+            on_applied=self.metrics.cluster.applied,
+        )
+        return KubernetesDiscovery(client, settings, self.registry, self.clock, obeying)
 
     def _build_predicting(self) -> "Predicting | None":
         settings = self.settings.predictor
@@ -264,7 +356,7 @@ class Gateway:
             pools=self.pools,
             tickets=TicketOffice(
                 self.registry,
-                self.settings.scheduling.ordering,
+                lambda: self.queue.policies,
                 self.clock,
                 send_priority=self.settings.scheduling.send_priority,
                 send_prediction=self.settings.scheduling.send_prediction,

@@ -32,8 +32,10 @@ from alise_core.policy import (
     OrderingName,
     OrderingPolicy,
     SchedulingPolicy,
+    class_limits,
 )
 from alise_core.service_class import ServiceClass
+from alise_gateway.settings_kubernetes import KubernetesSettings
 
 _SHOWN_VALUE_CHARS = 80
 
@@ -356,6 +358,7 @@ class GatewaySettings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     predictor: PredictorSettings = PredictorSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
 
     @field_validator("backends")
     @classmethod
@@ -400,15 +403,12 @@ class GatewaySettings(BaseSettings):
 
     def _class_limits(self, item: ServiceClass) -> ClassLimits:
         wished = self.scheduling.classes.get(item, ClassSettings())
-        usual = _POLICY.classes[item]
-        # Without a word of its own, work that may wait keeps its longer patience.
-        patience = usual.ttl_seconds if usual.trickle_share else self.queue.ttl_seconds
-        return ClassLimits(
-            max_waiting=wished.max_waiting,
-            ttl_seconds=wished.ttl_seconds or max(patience, self.queue.ttl_seconds),
-            trickle_share=(
-                usual.trickle_share if wished.trickle_share is None else wished.trickle_share
-            ),
+        return class_limits(
+            item,
+            self.queue.ttl_seconds,
+            wished.max_waiting,
+            wished.ttl_seconds,
+            wished.trickle_share,
         )
 
 

@@ -24,7 +24,8 @@ from alise_gateway.proxy.pool import UpstreamPool
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.settings import GatewaySettings
 
-if TYPE_CHECKING:  # it is loaded only into gateways that predict
+if TYPE_CHECKING:  # they are loaded only where they are wanted
+    from alise_gateway.discovery.kubernetes.discovery import KubernetesDiscovery
     from alise_gateway.predicting import Predicting
 
 
@@ -42,6 +43,7 @@ class GatewayStatus:
         pools: Mapping[Backend, UpstreamPool],
         request_drain: Callable[[], None],
         predicting: "Predicting | None" = None,
+        discovery: "KubernetesDiscovery | None" = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -51,6 +53,7 @@ class GatewayStatus:
         self._pools = pools
         self._request_drain = request_drain
         self._predicting = predicting
+        self._discovery = discovery
         self._pipeline: Pipeline | None = None
         self._listener: Listener | None = None
 
@@ -64,9 +67,22 @@ class GatewayStatus:
         return self._pipeline is not None and self._pipeline.is_draining
 
     def readiness(self) -> Readiness:
-        """Ready with at least one usable backend, unless draining."""
+        """Ready with at least one usable backend, unless draining.
+
+        A gateway that follows a cluster is ready once it has read it, backends or not: that there
+        are none is then the truth, and a gateway that says so does it better than none at all.
+        """
         if self._draining:
             return Readiness(ready=False, reasons=("draining",))
+        discovery = self._discovery
+        if discovery is not None:
+            if discovery.is_settled:
+                return Readiness(ready=True)
+            if not self._settings.backends and not discovery.gave_up_waiting:
+                return Readiness(ready=False, reasons=("the cluster was not read yet",))
+        return self._backends_readiness()
+
+    def _backends_readiness(self) -> Readiness:
         backends = self._registry.backends
         if not backends:
             return Readiness(ready=False, reasons=("no backend is configured",))
@@ -104,12 +120,15 @@ class GatewayStatus:
 
     def queue(self) -> QueueStatus:
         """The queue."""
-        oldest = self._queue.oldest_enqueued
+        oldest, policies = self._queue.oldest_enqueued, self._queue.policies
         return QueueStatus(
             waiting=self._queue.waiting,
             waiting_by_class={str(k): n for k, n in self._queue.waiting_by_class().items()},
-            ordering=str(self._settings.scheduling.ordering),
-            max_waiting=self._settings.queue.max_waiting,
+            ordering=str(policies.default.ordering.name),
+            ordering_by_model={
+                model: str(policy.ordering.name) for model, policy in policies.by_model.items()
+            },
+            max_waiting=policies.default.max_waiting,
             in_flight=self._queue.in_flight,
             oldest_wait_seconds=None if oldest is None else self._clock.now() - oldest,
             draining=self._draining,
@@ -133,7 +152,9 @@ class GatewayStatus:
         """For one scrape."""
         now = self._clock.now()
         backends = self._registry.backends
-        states = Counter(backend_state(b.probe, b.breaker.state(now)) for b in backends)
+        states = Counter(
+            backend_state(b.probe, b.breaker.state(now), is_ready=b.is_ready) for b in backends
+        )
         upstream = {}
         for backend, pool in self._pools.items():
             counts = pool.counts

@@ -4,6 +4,7 @@ Puts together what classify, predict and the answers of earlier requests know: c
 affinity, tool calls, prompt tokens, predicted length. One for all requests; runs on the event loop.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from math import log1p
@@ -21,6 +22,7 @@ from alise_gateway.domain.affinity import NO_AFFINITY
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.content import ContentFields
 from alise_gateway.domain.cost_model import Served
+from alise_gateway.domain.policies import Policies
 from alise_gateway.domain.request import InferenceRequest, RawHeaders, Tenant
 from alise_gateway.domain.token_ratio import TokenRatios
 from alise_gateway.proxy.engine_hints import EngineHints, with_hints
@@ -37,6 +39,7 @@ _TOLD_LEVELS = (0.5, 0.9)
 """Of the predicted length, as the engine plugin is told it."""
 _EPOCH_UNIX_SECONDS = 1_735_689_600.0
 """2025-01-01: ranks that are times count milliseconds from here, and fit their band until 2059."""
+_RANKS_BY_TIME = frozenset({OrderingName.FCFS, OrderingName.BOOST})
 _RANK_OFFSET = 64.0
 _RANK_STEPS = 1_024.0
 """Ranks that are logarithms of sizes lie within +-64 and are told apart by a thousandth."""
@@ -77,7 +80,7 @@ class Filed:
     text_bytes: int
     turn: ToolTurn | None
     sent: float = 0.0
-    began_with: int = 0
+    began_with: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class TicketOffice:
 
     Args:
         registry: Knows the context window of each model.
-        ordering: By what the queue ranks.
+        policies: By what the queue ranks now.
         clock: Dates ranks, so that they mean the same to other gateways.
         send_priority: Tell engines the rank of each request.
         send_prediction: Tell engines with the plugin what is known of each request.
@@ -113,7 +116,7 @@ class TicketOffice:
     def __init__(
         self,
         registry: BackendRegistry,
-        ordering: OrderingName,
+        policies: Callable[[], Policies],
         clock: Clock,
         *,
         send_priority: bool,
@@ -123,7 +126,7 @@ class TicketOffice:
         self._clock = clock
         self._send_priority = send_priority
         self._send_prediction = send_prediction
-        self._ranks_are_times = ordering in {OrderingName.FCFS, OrderingName.BOOST}
+        self._policies = policies
         self._ratios = TokenRatios()
         self._tools = ToolCalls()
         self._numbers = count()
@@ -165,7 +168,7 @@ class TicketOffice:
             there.
         """
         filed.sent = now
-        filed.began_with = backend.in_flight
+        filed.began_with = backend.batch
         if filed.routed.classified.keeps_priority:
             return []
         if not self._send_priority:
@@ -207,7 +210,7 @@ class TicketOffice:
                 ttft_seconds=None if first is None else first - filed.sent,
                 decode_seconds=None if first is None else last - first,
                 total_seconds=last - filed.sent,
-                batch=(filed.began_with + backend.in_flight) / 2,
+                batch=(filed.began_with + backend.batch) / 2,
             )
         )
         self._ratios.learn(filed.ticket.model, filed.text_bytes, answer.prompt_tokens)
@@ -220,10 +223,14 @@ class TicketOffice:
         Ranks of one gateway mean the same to all others: times count from an epoch, sizes are
         absolute.
         """
-        if self._ranks_are_times:
-            unix_offset = self._clock.unix() - self._clock.now()
-            return max(0, round((ticket.rank + unix_offset - _EPOCH_UNIX_SECONDS) * 1_000))
-        return max(0, round((ticket.rank + _RANK_OFFSET) * _RANK_STEPS))
+        ordering = self._policies().of(ticket.model).ordering
+        epoch = self._clock.now() - self._clock.unix() + _EPOCH_UNIX_SECONDS
+        if ordering.name in _RANKS_BY_TIME:
+            return max(0, round((ticket.rank - epoch) * 1_000))
+        rank, half_life = ticket.rank, ordering.aging_half_life_seconds
+        if half_life is not None:
+            rank -= epoch / half_life  # it aged by a clock that counts from who knows when
+        return max(0, round((rank + _RANK_OFFSET) * _RANK_STEPS))
 
     def _prompt_tokens(self, served: str, text_bytes: int) -> float:
         tokens = self._ratios.estimate(served, text_bytes)

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Metric
 
 from alise_gateway.domain.backend_load import BackendLoad
+from alise_gateway.domain.cluster_figures import ClusterFigures, Watched, WatchFigures
 from alise_gateway.domain.prediction import LearnedFigures
 from alise_gateway.measure.gauges import (
     GaugeSnapshot,
@@ -65,6 +66,8 @@ def families() -> list[Metric]:
         predictions=predictions,
     )
     metrics.bind_gauges(lambda: gauges)
+    watched = WatchFigures(connected=True, objects=1, lists=1, errors={"failing": 1})
+    metrics.cluster.read = lambda: ClusterFigures({Watched.PODS: watched})
     return list(registry.collect())
 
 

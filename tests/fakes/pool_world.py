@@ -13,7 +13,6 @@ from alise_core.policy import (
 )
 from alise_core.service_class import ServiceClass
 from alise_gateway.queueing.events import Ticket
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.pool import Pool
 from fakes.tickets import Asked, anybody, tenant, ticket
 
@@ -50,7 +49,7 @@ class World:
     now: float = 100.0
 
     def __post_init__(self) -> None:
-        self.pool = Pool("m", self.policy, ordering_of(self.policy.ordering))
+        self.pool = Pool("m", self.policy)
         self.numbers = count()
 
     def ask(self, item: ServiceClass, tokens: float = 10, name: str = "t") -> Ticket:

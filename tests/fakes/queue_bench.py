@@ -24,7 +24,6 @@ from alise_gateway.domain.request import Tenant, TenantLimits
 from alise_gateway.placement.picker import BestBackend
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.queueing.events import ServedTokens, Ticket
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.state import QueueState
 from fakes.clock import FakeClock
 
@@ -112,9 +111,7 @@ class Bench:
         self.log: list[str] = []
         obeyed = obeying or policy()
         self.models: dict[str, Sequence[Backend]] = {"m": backends, "n": elsewhere}
-        state = QueueState(
-            obeyed, self.models.__getitem__, BestBackend(), ordering_of(obeyed.ordering)
-        )
+        state = QueueState(obeyed, self.models.__getitem__, BestBackend())
         self.queue = QueueController(state, self.clock, random.Random(1))  # noqa: S311  jitter
         self.clients: list[Client] = []
 

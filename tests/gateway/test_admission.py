@@ -47,7 +47,7 @@ def room(it: Admission, prompt: float = 50, output: float = 50, most: int = MOST
 
 def tell(it: Admission, seconds: float = 0.0, **figures: Any) -> None:
     """The engine says this, so many seconds after ``NOW``."""
-    it.observe(replace(EngineFigures(NOW + seconds), **figures), NOW + seconds)
+    it.observe(replace(EngineFigures(NOW + seconds), **figures), NOW + seconds, MOST)
 
 
 # Memory
@@ -261,8 +261,8 @@ def test_an_engine_that_queues_is_given_fewer() -> None:
     send(it, 13)
     crowd(it)
     assert it.learned_limit == 6.0, "what it runs, and the run-ahead"
-    assert it.limit(MOST) == 6
-    assert it.limit(3) == 3
+    assert it.limit(MOST, NOW) == 6
+    assert it.limit(3, NOW) == 3
     assert room(it) is None
 
 
@@ -270,7 +270,7 @@ def test_the_least_that_is_learned_is_one() -> None:
     it = admission(None, replace(POLICY, run_ahead=0))
     send(it, 9)
     crowd(it, running=0)
-    assert it.limit(MOST) == 1
+    assert it.limit(MOST, NOW) == 1
     assert room(it) is None
 
 
@@ -315,10 +315,10 @@ def test_who_came_during_a_step_waits_for_the_next_one() -> None:
         for number in range(9):
             it.ledger.add(100 * second + number, 10, None, now)
         figures = EngineFigures(at=now, running=4, waiting=9)
-        it.observe(figures, now + step_seconds)
+        it.observe(figures, now + step_seconds, MOST)
     assert it.learned_limit is None
-    it.observe(replace(figures, at=NOW + 5), NOW + 5)
-    it.observe(replace(figures, at=NOW + 8), NOW + 8)
+    it.observe(replace(figures, at=NOW + 5), NOW + 5, MOST)
+    it.observe(replace(figures, at=NOW + 8), NOW + 8, MOST)
     assert it.learned_limit == 6, "nobody came since, and they are still there"
 
 
@@ -381,14 +381,14 @@ def test_absurd_figures_neither_fail_nor_block(
             it.ledger.add(number, 100.0 * number, about(50) if change else None, now)
         elif len(it.ledger):
             it.ledger.remove(number - len(it.ledger) + 1, now)
-        it.observe(figures, now)
+        it.observe(figures, now, most)
         found = it.headroom(120, about(300), most, now)
         assert found is None or 0 <= found <= 1
         assert found is not None or len(it.ledger) > 0
         assert found is None or not len(it.ledger) or len(it.ledger) < most
         assert 0.25 <= it.correction <= 2.0
         assert POLICY.quantile <= it.ledger.quantile <= POLICY.high_quantile
-        assert it.limit(most) >= 1
+        assert it.limit(most, now) >= 1
     for left in range(number - len(it.ledger) + 1, number + 1):
         it.ledger.remove(left, now)
     assert it.headroom(1e9, about(1e9), most, now) is not None, "idle: it goes"

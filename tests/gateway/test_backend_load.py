@@ -24,7 +24,7 @@ def test_of_an_engine_that_has_said_nothing_only_what_was_set_is_known() -> None
 def test_the_peak_is_corrected_and_part_of_the_capacity() -> None:
     backend = a_backend()
     figures = EngineFigures(1.0, 10_000, "fp8", 0.3, running=4, waiting=2)
-    backend.admission.observe(figures, 1.0)
+    backend.admission.observe(figures, 1.0, backend.max_in_flight)
     backend.admission.ledger.add(1, 1_000.0, None, 1.0)
     backend.admission.correction = 0.5
     load = load_of(backend, 1.0)

@@ -1,9 +1,7 @@
 """The queue under any events: nothing is lost, doubled, or sent where it must not go."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from math import log1p
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -12,22 +10,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from alise_core.outcome import Outcome
 from alise_core.policy import (
-    AdmissionPolicy,
-    ClassLimits,
-    FairnessPolicy,
     OrderingName,
-    OrderingPolicy,
     SchedulingPolicy,
 )
-from alise_core.prediction import LEVELS, LengthDistribution
-from alise_core.service_class import ServiceClass
-from alise_core.units import BackendName, TenantId
-from alise_gateway.domain.affinity import Affinity, ToolUse
+from alise_core.units import BackendName
 from alise_gateway.domain.backend import Backend, BackendAddress, ProbeState
-from alise_gateway.domain.breaker import BreakerLimits, CircuitBreaker
+from alise_gateway.domain.breaker import CircuitBreaker
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.engine_figures import EngineFigures
-from alise_gateway.domain.request import Tenant, TenantLimits
+from alise_gateway.domain.policies import Policies
+from alise_gateway.domain.request import Tenant
 from alise_gateway.placement.picker import BestBackend
 from alise_gateway.queueing.events import (
     Arrived,
@@ -37,6 +29,7 @@ from alise_gateway.queueing.events import (
     Effect,
     Event,
     Finished,
+    PoliciesChanged,
     Repredicted,
     Returned,
     ServedTokens,
@@ -44,25 +37,23 @@ from alise_gateway.queueing.events import (
     Ticked,
     Ticket,
 )
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.state import QueueState
-from fakes.tickets import Nobody
-
-MODELS = ("a", "b", "c")
-SERVES = (("a",), ("a", "b"), ("b", "c"), ("c",))
-PROBES = (*[ProbeState.HEALTHY] * 6, *ProbeState)
-BREAKER = BreakerLimits(failures=2, open_seconds=5, max_open_seconds=20)
-ADMISSION = AdmissionPolicy(0.7, 0.9, 0.25, 2, 10.0)
-NO_GUARD = 1e9
-CLOCK_SLACK_SECONDS = 0.1
-"""More than all backward jumps of one run together."""
-
-TENANTS = (
-    Tenant(TenantId("free")),
-    Tenant(TenantId("heavy"), weight=3.0),
-    Tenant(TenantId("narrow"), limits=TenantLimits(max_waiting=3, max_in_flight=1)),
-    Tenant(TenantId("slow"), limits=TenantLimits(6.0, 2_000.0, None, None)),
+from fakes.queue_wishes import (
+    BREAKER,
+    CLOCK_SLACK_SECONDS,
+    MODELS,
+    NO_GUARD,
+    PROBES,
+    SERVES,
+    TENANTS,
+    Wish,
+    capacities,
+    figures,
+    known,
+    policies,
+    wishes,
 )
+
 OUTCOMES = {
     DropReason.QUEUE_FULL: {Outcome.REJECTED_SATURATED},
     DropReason.CLASS_FULL: {Outcome.REJECTED_SATURATED},
@@ -75,99 +66,6 @@ OUTCOMES = {
     DropReason.NO_BACKENDS: {Outcome.REJECTED_NO_BACKENDS},
     DropReason.SHUTTING_DOWN: {Outcome.REJECTED_SHUTTING_DOWN},
 }
-
-
-def known(tokens: float, highest: float = 10_000.0) -> LengthDistribution:
-    return LengthDistribution.of([log1p(tokens)] * len(LEVELS), 0, highest, None)
-
-
-predictions = (
-    st.none()
-    | st.sampled_from([1.0, 50.0, 3_000.0]).map(known)
-    | st.lists(st.floats(-5, 40), min_size=len(LEVELS), max_size=len(LEVELS)).map(
-        lambda logs: LengthDistribution.of(logs, 0, 1e12, None)
-    )
-)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a client asks for."""
-
-    model: str
-    tenant: Tenant
-    service_class: ServiceClass
-    flow: str
-    prompt_tokens: float
-    prediction: LengthDistribution | None
-    allowed_seconds: float | None
-    affinity: Affinity
-    tools: ToolUse | None
-
-    def ticket(self, number: int, now: float) -> Ticket:
-        return Ticket(
-            number,
-            self.model,
-            Nobody(),
-            now,
-            tenant=self.tenant,
-            service_class=self.service_class,
-            flow=self.flow,
-            prompt_tokens=self.prompt_tokens,
-            prediction=self.prediction,
-            deadline=None if self.allowed_seconds is None else now + self.allowed_seconds,
-            affinity=self.affinity,
-            tools=self.tools,
-        )
-
-
-wishes = st.builds(
-    Wish,
-    st.sampled_from(MODELS),
-    st.sampled_from([*TENANTS, *TENANTS[:2]]),
-    st.sampled_from(ServiceClass),
-    st.sampled_from(["", "", "agent"]),
-    st.sampled_from([0.0, 10.0, 10.0, 400.0, 900.0, 1e7]),
-    predictions,
-    st.sampled_from([None, None, None, None, None, -1.0, 0.5, 5.0, 50.0]),
-    st.sampled_from([Affinity(), Affinity((1, 2, 3), 7), Affinity((1, 2, 9))]),
-    st.sampled_from([None, ToolUse(3.0, 100.0, True), ToolUse(1e6, 1e9, False)]),
-)
-
-figures = st.builds(
-    partial(EngineFigures, cache_dtype="auto"),
-    at=st.sampled_from([0.0, 0.0, -1.0, -100.0, 50.0]),
-    capacity_tokens=st.sampled_from([None, None, 0, -7, 60, 1_000, 10**9]),
-    usage_ratio=st.sampled_from([None, 0.0, 0.5, 1.0, -3.0, 1e9]),
-    running=st.sampled_from([None, 0, 1, 3, 10**9]),
-    waiting=st.sampled_from([None, 0, 0, 1, 5, 10**9]),
-    preemptions=st.sampled_from([None, 0.0, 5.0, 1e12]),
-    finished=st.sampled_from([None, 0.0, 10.0, 1e12]),
-)
-
-capacities = st.sampled_from([None, None, 0, 50, 1_000, 5_000])
-
-class_limits = st.builds(
-    ClassLimits,
-    st.sampled_from([None, None, None, None, 0, 2]),
-    st.sampled_from([20.0, 60.0, 300.0]),
-    st.sampled_from([0.0, 0.0, 0.3]),
-)
-policies = st.builds(
-    SchedulingPolicy,
-    max_waiting=st.sampled_from([12, 6, 3, 0]),
-    classes=st.fixed_dictionaries(dict.fromkeys(ServiceClass, class_limits)),
-    ordering=st.builds(
-        OrderingPolicy,
-        st.sampled_from(OrderingName),
-        aging_half_life_seconds=st.sampled_from([None, 10.0]),
-        guard_seconds=st.sampled_from([30.0, NO_GUARD]),
-        guard_factor=st.just(10.0),
-    ),
-    fairness=st.builds(FairnessPolicy, st.sampled_from([True, True, False])),
-    admission=st.just(ADMISSION),
-    backfill=st.sampled_from([0, 1, 4]),
-)
 
 
 class World:
@@ -185,9 +83,7 @@ class World:
             for index in range(len(SERVES))
         ]
         self.listed = [True] * len(SERVES)
-        self.queue = QueueState(
-            policy, self.candidates, BestBackend(), ordering_of(policy.ordering)
-        )
+        self.queue = QueueState(policy, self.candidates, BestBackend())
 
     def candidates(self, model: str) -> list[Backend]:
         rows = zip(self.backends, SERVES, self.listed, strict=True)
@@ -213,7 +109,8 @@ class QueueMachine(RuleBasedStateMachine):
         ),
     )
     def begin(self, policy: SchedulingPolicy, sizes: list[tuple[int, int | None]]) -> None:
-        self.policy = policy
+        self.policies = Policies(policy)
+        self.grandfathered: set[int] = set()
         self.world, self.twin = World(policy), World(policy)
         for world in (self.world, self.twin):
             for backend, (limit, capacity) in zip(world.backends, sizes, strict=True):
@@ -259,8 +156,9 @@ class QueueMachine(RuleBasedStateMachine):
     def check_turn(self, effect: Dispatch) -> None:
         """Nobody who could have gone to that backend was before it."""
         ticket = effect.ticket
-        trickles = self.policy.classes[ticket.service_class].trickle_share > 0
-        if self.policy.backfill:
+        policy = self.policies.of(ticket.model)
+        trickles = policy.classes[ticket.service_class].trickle_share > 0
+        if policy.backfill:
             return
         for number in self.waiting:
             other = self.tickets[number]
@@ -271,7 +169,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def in_order_of_arrival(self, one: Ticket, other: Ticket) -> bool:
         """Both stand in one line that nothing but their arrival orders."""
-        ordering = self.policy.ordering
+        ordering = self.policies.of(one.model).ordering
         return (
             ordering.name is OrderingName.FCFS
             and ordering.guard_seconds == NO_GUARD
@@ -384,7 +282,8 @@ class QueueMachine(RuleBasedStateMachine):
         """An engine says of itself whatever it likes; ``at`` is drawn relative to now."""
         for world in (self.world, self.twin):
             told = replace(claimed, at=self.now + claimed.at)
-            world.backends[index].admission.observe(told, self.now)
+            backend = world.backends[index]
+            backend.admission.observe(told, self.now, backend.max_in_flight)
 
     @rule(seconds=st.sampled_from([0.1, 0.1, 1.0, 1.0, 6.0, 6.0, 30.0, 61.0, 1e5, -1e-3]))
     def tick(self, seconds: float) -> None:
@@ -392,9 +291,29 @@ class QueueMachine(RuleBasedStateMachine):
         self.post(Ticked)
         for number in self.waiting:
             ticket = self.tickets[number]
-            ttl = self.policy.classes[ticket.service_class].ttl_seconds
+            ttl = self.policies.of(ticket.model).classes[ticket.service_class].ttl_seconds
             assert self.now - ticket.enqueued <= ttl + CLOCK_SLACK_SECONDS
             assert ticket.deadline is None or self.now < ticket.deadline
+
+    @rule(default=policies, by_model=st.dictionaries(st.sampled_from(MODELS), policies))
+    def change_policies(
+        self, default: SchedulingPolicy, by_model: dict[str, SchedulingPolicy]
+    ) -> None:
+        """Nobody goes for it, even where there is now less room for who waits."""
+        before = len(self.ended)
+        self.policies = Policies(default, by_model)
+        for world in (self.world, self.twin):
+            for backend, models in zip(world.backends, SERVES, strict=True):
+                admission = self.policies.of_backend(models).admission
+                backend.admission.obey(admission, self.now)
+        self.grandfathered = set(self.waiting)
+        self.post(lambda: PoliciesChanged(self.policies))
+        assert len(self.ended) == before
+        assert self.world.queue.policies == self.policies
+
+    @rule()
+    def change_nothing(self) -> None:
+        self.post(lambda: PoliciesChanged(self.policies))
 
     @precondition(lambda self: len(self.tickets) > 30)
     @rule()
@@ -436,16 +355,28 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_beyond_the_limits(self) -> None:
-        """But for those who had their turn and came back."""
+        """But for those who had their turn and came back, or came under other limits."""
         waiting = [self.tickets[number] for number in self.waiting]
         waiting = [ticket for ticket in waiting if not ticket.tried]
-        assert len(waiting) <= self.policy.max_waiting
-        for item, limits in self.policy.classes.items():
-            count = sum(ticket.service_class is item for ticket in waiting)
-            assert limits.max_waiting is None or count <= limits.max_waiting
+        own = self.policies.by_model
+        for policy, models in [
+            (self.policies.default, [model for model in MODELS if model not in own]),
+            *((policy, [model]) for model, policy in own.items()),
+        ]:
+            here = [ticket for ticket in waiting if ticket.model in models]
+            self.check_limits(policy, here)
         for tenant in TENANTS:
             count = sum(ticket.tenant is tenant for ticket in waiting)
             assert tenant.limits.max_waiting is None or count <= tenant.limits.max_waiting
+
+    def check_limits(self, policy: SchedulingPolicy, here: list[Ticket]) -> None:
+        """Whoever was there when the limits changed may stay, and keeps others out meanwhile."""
+        old = [ticket for ticket in here if ticket.number in self.grandfathered]
+        assert len(here) <= max(policy.max_waiting, len(old))
+        for item, limits in policy.classes.items():
+            count = sum(ticket.service_class is item for ticket in here)
+            most = sum(ticket.service_class is item for ticket in old)
+            assert limits.max_waiting is None or count <= max(limits.max_waiting, most)
 
     @invariant()
     def the_structures_agree(self) -> None:

@@ -29,7 +29,6 @@ from alise_gateway.domain.request import Tenant
 from alise_gateway.placement.picker import BestBackend
 from alise_gateway.queueing.controller import QueueController
 from alise_gateway.queueing.events import ServedTokens, Ticket
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.state import QueueState
 
 HOP_SECONDS = 0.001
@@ -265,9 +264,7 @@ class _Gateway:
         self._guesser = guesser
         self._pods = {pod.backend: pod for pod in simulation.pods}
         backends = tuple(self._pods)
-        state = QueueState(
-            row.policy, lambda _: backends, BestBackend(), ordering_of(row.policy.ordering)
-        )
+        state = QueueState(row.policy, lambda _: backends, BestBackend())
         generator = random.Random(1)  # noqa: S311
         self.queue = QueueController(state, simulation.clock, generator)
         self._tickets: dict[int, Ticket] = {}
@@ -343,7 +340,8 @@ class _Gateway:
             simulation.after(now + TICK_SECONDS, _Kind.TICK, 0)
         elif kind is _Kind.SCRAPE:
             pod = simulation.pods[number]
-            pod.backend.admission.observe(pod.figures(now), now)
+            backend = pod.backend
+            backend.admission.observe(pod.figures(now), now, backend.max_in_flight)
             self.queue.backends_changed(pod.backend)
             simulation.after(now + SCRAPE_SECONDS, _Kind.SCRAPE, number)
         else:

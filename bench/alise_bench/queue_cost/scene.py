@@ -35,7 +35,6 @@ from alise_gateway.queueing.events import (
     Ticked,
     Ticket,
 )
-from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.state import QueueState
 
 KV_TOKENS = 24_000
@@ -154,8 +153,7 @@ class Scene:
         self._class_weights = list(_SHARES.values())
         self._backends = backends = _backends(shape)
         policy = policy_of(shape)
-        ordering = ordering_of(policy.ordering)
-        self._state = QueueState(policy, lambda _: backends, BestBackend(), ordering)
+        self._state = QueueState(policy, lambda _: backends, BestBackend())
         self._listener = _Nobody()
         self.waiting = Bag()
         self.in_flight = Bag()
@@ -269,5 +267,7 @@ def _backend(number: int, shape: Shape) -> Backend:
         probe=ProbeState.HEALTHY,
     )
     if shape.memory_bound:
-        backend.admission.observe(EngineFigures(at=0.0, capacity_tokens=KV_TOKENS), 0.0)
+        backend.admission.observe(
+            EngineFigures(at=0.0, capacity_tokens=KV_TOKENS), 0.0, MAX_IN_FLIGHT
+        )
     return backend

@@ -116,6 +116,7 @@ class QueueObject(_Document):
     waiting: int
     waiting_by_class: dict[str, int]
     ordering: str
+    ordering_by_model: dict[str, str]
     max_waiting: int
     in_flight: int
     oldest_wait_seconds: float | None

@@ -78,11 +78,12 @@ class QueueStatus:
     Attributes:
         waiting: Requests in the queue.
         waiting_by_class: The same, by service class.
-        ordering: Which of them is next.
-        max_waiting: The limit of ``waiting``.
+        ordering: Which of them is next, of models without a policy of their own.
+        max_waiting: The limit of ``waiting`` for all of these together.
         in_flight: Requests dispatched and not finished, over all backends.
         oldest_wait_seconds: Wait of the request that has waited longest; ``None`` if none waits.
         draining: Nothing new is admitted.
+        ordering_by_model: Which is next, of each model with a policy of its own.
     """
 
     waiting: int
@@ -92,6 +93,7 @@ class QueueStatus:
     in_flight: int
     oldest_wait_seconds: float | None = None
     draining: bool = False
+    ordering_by_model: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Scraper(BackendRounds[_Reading]):
         except ProbeFailed as error:
             figures, result, reason = None, ScrapeResult.FAILED, str(error)
         if figures is not None:
-            backend.admission.observe(figures, figures.at)
+            backend.admission.observe(figures, figures.at, backend.max_in_flight)
         before, memory.result = memory.result, result
         if result is not before:
             self._log_change(backend, before, result, reason)

@@ -54,9 +54,9 @@ class ServedModel:
 class Backend:
     """Live state of one backend.
 
-    Written on the event loop only: ``models``, ``probe``, ``has_plugin`` and the figures in
-    ``admission`` by discovery, ``in_flight`` and the ledger in ``admission`` by queueing, the
-    breaker and the cost model by the pipeline; read by everybody.
+    Written on the event loop only: ``address``, ``models``, ``probe``, ``has_plugin``, ``is_ready``
+    and the figures in ``admission`` by discovery, ``in_flight`` and the ledger in ``admission`` by
+    queueing, the breaker and the cost model by the pipeline; read by everybody.
     """
 
     address: BackendAddress
@@ -67,6 +67,8 @@ class Backend:
     probe_error: str | None = None
     has_plugin: bool = False
     """The engine plugin runs there: it may be told what is known of a request."""
+    is_ready: bool = True
+    """Who listed it lets new requests go there; a pod that has lost readiness gets none."""
     in_flight: int = 0
     removed: bool = False
     """Discovery no longer lists it; requests in flight may finish."""
@@ -89,9 +91,19 @@ class Backend:
         """The name that logs and metrics show."""
         return self.address.name
 
+    @property
+    def batch(self) -> float:
+        """Requests that it serves at a time, those of other gateways included."""
+        return self.in_flight + self.admission.room.others
+
     def is_usable(self, now: float) -> bool:
         """Whether it may be sent requests at all (``now``: monotonic seconds)."""
-        return self.probe is ProbeState.HEALTHY and not self.removed and self.breaker.allows(now)
+        return (
+            self.probe is ProbeState.HEALTHY
+            and self.is_ready
+            and not self.removed
+            and self.breaker.allows(now)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,9 @@ def load_of(backend: Backend, now: float) -> BackendLoad:
         kv_predicted_peak_ratio=peak / capacity if capacity else None,
         kv_correction_ratio=admission.correction,
         admission_quantile_ratio=admission.ledger.quantile,
-        in_flight_limit=admission.limit(backend.max_in_flight),
+        in_flight_limit=admission.limit(backend.max_in_flight, now),
         figures_stale=admission.is_blind(now),
         engine_running=figures.running,
         engine_waiting=figures.waiting,
-        step_seconds=backend.cost.step_seconds(backend.in_flight),
+        step_seconds=backend.cost.step_seconds(backend.batch),
     )

@@ -113,6 +113,11 @@ class KvLedger:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def step_seconds(self) -> float:
+        """Time per output token."""
+        return self._step_seconds
+
     def set_pace(self, step_seconds: float, now: float) -> None:
         """From now on a token takes this long."""
         self._advance(now)
@@ -139,6 +144,28 @@ class KvLedger:
         self._base += base
         self._total += prompt_tokens + expected
         self._insert(entry)
+
+    def set_quantiles(self, usual: float, now: float) -> None:
+        """Reserve at another quantile from now on, for what is in flight too.
+
+        What was learned of lengths compares them with the old one, and starts anew.
+
+        Args:
+            usual: The quantile.
+            now: Monotonic seconds.
+        """
+        self._advance(now)
+        self.quantile = self._usual_quantile = usual
+        self.scale = 1.0
+        for entry in self._entries.values():
+            length = entry.length
+            entry.predicted_tokens = 0.0 if length is None else length.quantile(usual)
+            end = entry.start + self.expected(length)
+            self._total += end - entry.end
+            entry.end = end
+        self._sorted = sorted(self._entries.values(), key=lambda entry: -entry.end)
+        self._ends = [-entry.end for entry in self._sorted]
+        self._ahead = None
 
     def expected(self, length: Quantiles | None) -> float:
         """Output tokens for which memory is reserved."""
@@ -173,6 +200,10 @@ class KvLedger:
         """Estimate of the KV tokens in use now."""
         self._advance(now)
         return self._base + len(self._entries) * self._steps
+
+    def booked(self, now: float) -> float:
+        """KV tokens at the worst of the next moments, if nothing more is sent."""
+        return self.peak_with(0.0, 0.0, now) if self._entries else 0.0
 
     def peak(self, now: float) -> float:
         """KV tokens in use at the worst moment to come, if nothing more is sent."""

@@ -16,7 +16,7 @@ Rules:
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import httpx
@@ -26,8 +26,9 @@ from alise_core.clock import Clock
 from alise_core.errors import ConfigError, Unauthorized
 from alise_core.units import TenantId
 from alise_gateway.domain.request import ANONYMOUS, RawHeaders, Tenant
+from alise_gateway.domain.tenant_keys import TenantKeys
 from alise_gateway.identity.files import WatchedFile
-from alise_gateway.identity.keys import NO_KEYS, KeyTable, parse_keys
+from alise_gateway.identity.keys import NO_KEYS, KeyRecord, KeyTable, parse_keys
 from alise_gateway.settings import IdentitySettings
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class Authenticator:
     Args:
         settings: Which kinds of credentials there are.
         clock: Decides what has expired.
+        expects_tenants: Somebody will call ``set_tenants``.
         sleep: Waits between two looks at the files.
         transport: How to reach ``jwks_url``; httpx's own when ``None``.
 
     Attributes:
-        enabled: Credentials are checked at all.
         on_keys_read: Told whether a changed keys file could be used; for metrics.
 
     Raises:
@@ -67,6 +68,7 @@ class Authenticator:
         settings: IdentitySettings,
         clock: Clock,
         *,
+        expects_tenants: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -86,13 +88,35 @@ class Authenticator:
             self._keys = NO_KEYS if keys is None else keys
         self._verifier = _build_verifier(settings, clock)
         self._key_source = _build_key_source(settings, self._verifier, clock, transport)
-        self.enabled = self._keys_file is not None or self._verifier is not None
-        if not self.enabled and not self._allow_anonymous:
+        self._more_keys: KeyTable = NO_KEYS
+        self._has_source = self._keys_file is not None or self._verifier is not None
+        # Where anonymous requests are allowed, a cluster without tenants is nothing to check
+        # credentials against.
+        self._checks = self._has_source or not self._allow_anonymous
+        if self._checks and not self._has_source and not expects_tenants:
             raise ConfigError(
                 "nothing says who may call: set identity.keys_file ('alise keys create' makes "
                 "keys), or configure JWT (identity.jwt_issuer, jwt_audience and jwks_file or "
-                "jwks_url), or serve everybody with --insecure-no-auth"
+                "jwks_url), or read Tenants of a cluster (kubernetes.enabled), or serve everybody "
+                "with --insecure-no-auth"
             )
+
+    @property
+    def enabled(self) -> bool:
+        """Credentials are checked at all."""
+        return self._checks
+
+    def set_tenants(self, tenants: Sequence[TenantKeys]) -> None:
+        """Accept these keys from now on, beside those of the file; what the file says comes first.
+
+        Args:
+            tenants: All of them, from another source; those of the last call count no more.
+        """
+        records = [
+            KeyRecord(digest, found.tenant, None) for found in tenants for digest in found.digests
+        ]
+        self._more_keys = KeyTable(records, [found.tenant for found in tenants])
+        self._checks = self._has_source or not self._allow_anonymous or bool(tenants)
 
     def authenticate(self, headers: RawHeaders) -> Tenant:
         """Who pays for a request with these header fields.
@@ -102,7 +126,7 @@ class Authenticator:
                 ``conflicting_credentials``, ``invalid_api_key``, ``expired_api_key``,
                 ``invalid_token`` or ``token_expired``.
         """
-        if not self.enabled:
+        if not self._checks:
             return ANONYMOUS
         credential = _presented(headers)
         if credential is None:
@@ -113,7 +137,7 @@ class Authenticator:
                 code="missing_api_key",
             )
         digest = hashlib.sha256(credential).digest()
-        record = self._keys.find(digest)
+        record = self._keys.find(digest) or self._more_keys.find(digest)
         if record is not None:
             if record.expires_unix is not None and self._clock.unix() >= record.expires_unix:
                 raise Unauthorized(
@@ -130,7 +154,7 @@ class Authenticator:
     async def start(self) -> None:
         """Fetch what has to be fetched, then keep looking for changes until ``stop``."""
         await self.reload()
-        if self._task is None and self.enabled:
+        if self._task is None and self._has_source:
             self._task = asyncio.create_task(self._keep_reloading(), name="identity-reload")
 
     async def stop(self) -> None:
@@ -182,7 +206,8 @@ class Authenticator:
             self._log.info("keys_reloaded", file=str(file.path), keys=len(keys))
 
     def _tenant(self, tenant_id: TenantId) -> Tenant:
-        return self._keys.tenant(tenant_id) or Tenant(tenant_id)
+        known = self._keys.tenant(tenant_id) or self._more_keys.tenant(tenant_id)
+        return known or Tenant(tenant_id)
 
 
 def _nobody_counts(succeeded: bool) -> None:

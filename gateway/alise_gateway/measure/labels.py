@@ -21,6 +21,8 @@ class BackendState(StrEnum):
     UNKNOWN = "unknown"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
+    NOT_READY = "not_ready"
+    """The cluster says so of its pod."""
     BREAKER_OPEN = "breaker_open"
     BREAKER_HALF_OPEN = "breaker_half_open"
 
@@ -79,8 +81,12 @@ _BROKEN: Final = {
 }
 
 
-def backend_state(probe: ProbeState, breaker: BreakerState) -> BackendState:
-    """Merge both views of a backend; probing speaks first, because its word lasts longer."""
+def backend_state(
+    probe: ProbeState, breaker: BreakerState, *, is_ready: bool = True
+) -> BackendState:
+    """Merge all views of a backend; probing speaks first, because its word lasts longer."""
+    if probe is ProbeState.HEALTHY and not is_ready:
+        return BackendState.NOT_READY
     return _PROBED.get(probe) or _BROKEN.get(breaker) or BackendState.READY
 
 

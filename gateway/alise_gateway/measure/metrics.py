@@ -21,6 +21,7 @@ from alise_gateway.domain.breaker import BreakerState
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.failure import FailureKind
 from alise_gateway.domain.scrape import ScrapeResult
+from alise_gateway.measure.cluster import ClusterMetrics
 from alise_gateway.measure.gauges import PREFIX, Gauges, GaugeSnapshot
 from alise_gateway.measure.labels import (
     OTHER,
@@ -229,6 +230,7 @@ class GatewayMetrics:
         self._pairs: set[tuple[str, str]] = set()
         self._series: dict[tuple[Endpoint | None, str, str, Outcome], _RequestSeries] = {}
         self.predictions = PredictionMetrics(registry)
+        self.cluster = ClusterMetrics(registry)
         self._start_at_zero()
 
     def finished(self, record: RequestRecord, intervals: Intervals) -> None:

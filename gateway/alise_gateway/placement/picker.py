@@ -236,7 +236,7 @@ def _seconds(
     """When the answer would be done, from now: behind the prompts that were sent before it."""
     before = max(0.0, backend.prefill_until - now)
     prompt = request.prompt_tokens * (1.0 - cached_share)
-    tokens, batch = max(1.0, request.work.output_tokens), backend.in_flight + 1.0
+    tokens, batch = max(1.0, request.work.output_tokens), backend.batch + 1.0
     own = usual.prefill_seconds(prompt) + tokens * usual.step_seconds(batch)
     if backend.cost is not usual and _is_known(backend, now):
         seen = backend.cost.prefill_seconds(prompt) + tokens * backend.cost.step_seconds(batch)

@@ -12,7 +12,9 @@ from collections import deque
 from alise_core.clock import Clock
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
+from alise_core.shares import Share
 from alise_gateway.domain.backend import Backend
+from alise_gateway.domain.policies import Policies
 from alise_gateway.queueing.demand import ModelDemand
 from alise_gateway.queueing.events import (
     Arrived,
@@ -22,9 +24,11 @@ from alise_gateway.queueing.events import (
     Effect,
     Event,
     Finished,
+    PoliciesChanged,
     Repredicted,
     Returned,
     ServedTokens,
+    ShareChanged,
     ShutDown,
     Ticked,
     Ticket,
@@ -44,6 +48,11 @@ class QueueController:
         self._jitter = jitter
         self._events: deque[Event] = deque()
         self._busy = False
+
+    @property
+    def policies(self) -> Policies:
+        """What is obeyed now."""
+        return self._state.policies
 
     @property
     def waiting(self) -> int:
@@ -91,6 +100,14 @@ class QueueController:
     def backends_changed(self, backend: Backend | None = None) -> None:
         """Discovery has news: of one backend, or of any."""
         self._post(BackendsChanged(backend))
+
+    def set_policies(self, policies: Policies) -> None:
+        """Have other policies obeyed, by what waits too."""
+        self._post(PoliciesChanged(policies))
+
+    def set_share(self, share: Share) -> None:
+        """This gateway is one of so many; it has its part of what tenants may take up."""
+        self._post(ShareChanged(share))
 
     def tick(self) -> None:
         """Called a few times a second."""

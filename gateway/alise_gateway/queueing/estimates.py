@@ -26,11 +26,12 @@ def work_of(
         ticket: The request.
         prediction: Of its answer.
         candidates: Backends that list its model.
-        in_flight: ``parallel_of`` them.
+        in_flight: ``parallel_of`` them, by this gateway alone.
     """
     known = (backend.cost for backend in candidates if backend.cost.observations)
     cost = next(known, None) or CostModel()
-    batch = max(1.0, in_flight / max(1, len(candidates)))
+    others = sum([backend.admission.room.others for backend in candidates])
+    batch = max(1.0, (in_flight + others) / max(1, len(candidates)))
     return expected_work(ticket.prompt_tokens, prediction, cost, batch)
 
 

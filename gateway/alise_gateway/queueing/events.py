@@ -6,9 +6,11 @@ from typing import Protocol
 from alise_core.outcome import Outcome
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
+from alise_core.shares import Share
 from alise_gateway.domain.affinity import NO_AFFINITY, Affinity, ToolUse
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.drop_reason import DropReason
+from alise_gateway.domain.policies import Policies
 from alise_gateway.domain.request import ANONYMOUS, Tenant
 from alise_gateway.domain.work import NO_WORK, Work
 
@@ -136,6 +138,20 @@ class BackendsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PoliciesChanged:
+    """Other policies hold from now on."""
+
+    policies: Policies
+
+
+@dataclass(frozen=True, slots=True)
+class ShareChanged:
+    """This gateway is another one of its peers from now on, or of more or fewer of them."""
+
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed."""
 
@@ -146,7 +162,16 @@ class ShutDown:
 
 
 Event = (
-    Arrived | Returned | Cancelled | Finished | Repredicted | BackendsChanged | Ticked | ShutDown
+    Arrived
+    | Returned
+    | Cancelled
+    | Finished
+    | Repredicted
+    | BackendsChanged
+    | PoliciesChanged
+    | ShareChanged
+    | Ticked
+    | ShutDown
 )
 
 

@@ -13,7 +13,7 @@ fairness.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -143,6 +143,34 @@ class FairShare:
         """More is known of a request that waits."""
         self.service_seconds += work.service_seconds - ticket.work.service_seconds
         self._flows[self._key(ticket)].line.rerank(ticket, rank, guard_at, work)
+
+    def reorder(self) -> None:
+        """Ranks and guards of all who wait were set anew."""
+        for flow in self._active:
+            flow.line.reorder()
+
+    def obey(self, policy: FairnessPolicy) -> None:
+        """Tokens weigh differently from now on; what was given so far stays as it was counted."""
+        if policy.enabled is not self._policy.enabled:
+            raise ValueError("who shares a line cannot change: build another one")
+        self._policy = policy
+
+    def under(self, policy: FairnessPolicy, flying: Iterable[Ticket], now: float) -> "FairShare":
+        """The same requests under a policy by which others share a line; all start as equals.
+
+        Args:
+            policy: It.
+            flying: Requests of this class that are dispatched and not settled.
+            now: Monotonic seconds.
+        """
+        other = FairShare(policy)
+        for ticket in self._arrived.values():
+            other.add(ticket, now, returned=False)
+        for ticket in self._returned.values():
+            other.add(ticket, now, returned=True)
+        for ticket in flying:
+            other._flow(ticket, now).in_flight += 1
+        return other
 
     def remove(self, ticket: Ticket, now: float) -> None:
         """A request waits no more; raises KeyError where it did not wait here."""

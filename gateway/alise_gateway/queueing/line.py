@@ -75,6 +75,11 @@ class Line:
         self._ranked.add(ticket)
         self._guard(ticket)
 
+    def reorder(self) -> None:
+        """Ranks and guards of all who wait were set anew."""
+        self._ranked = SortedKeyList(self._arrived.values(), key=_by_rank)
+        self._note_guards()
+
     def in_turn(self, now: float) -> Iterator[Ticket]:
         """Everybody, first first; the line must not change meanwhile."""
         yield from self._returned.values()
@@ -128,5 +133,8 @@ class Line:
         """Note the moment, and clear outdated ones away when they are most of what is noted."""
         heapq.heappush(self._guarded, (ticket.guard_at, ticket.number))
         if len(self._guarded) > 2 * len(self._arrived) + _STALE_GUARDS:
-            self._guarded = [(item.guard_at, item.number) for item in self._arrived.values()]
-            heapq.heapify(self._guarded)
+            self._note_guards()
+
+    def _note_guards(self) -> None:
+        self._guarded = [(item.guard_at, item.number) for item in self._arrived.values()]
+        heapq.heapify(self._guarded)

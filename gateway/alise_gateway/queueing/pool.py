@@ -5,15 +5,15 @@ earns its share of whatever better classes dispatch, and goes first once it has 
 first request costs. Predicted cost never crosses classes otherwise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from alise_core.policy import SchedulingPolicy
+from alise_core.policy import FairnessPolicy, SchedulingPolicy
 from alise_core.service_class import ServiceClass
 from alise_gateway.domain.work import Work
 from alise_gateway.queueing.events import Ticket
 from alise_gateway.queueing.fair_share import FairShare, Flow
-from alise_gateway.queueing.orderings import Ordering
+from alise_gateway.queueing.orderings import ordering_of
 from alise_gateway.queueing.orderings.base import Load
 
 _USUAL_ARRIVALS = 500
@@ -50,23 +50,45 @@ class Pool:
 
     Args:
         model: Whose requests they are.
-        policy: Classes, fairness, guard.
-        ordering: Ranks the requests of one line.
+        policy: What to obey.
 
     Attributes:
+        policy: As given, or as changed by ``obey``.
         waiting: Requests in all classes.
     """
 
-    def __init__(self, model: str, policy: SchedulingPolicy, ordering: Ordering) -> None:
+    def __init__(self, model: str, policy: SchedulingPolicy) -> None:
         self.model = model
-        self._policy = policy
-        self._ordering = ordering
+        self.policy = policy
+        self._ordering = ordering_of(policy.ordering)
+        self._fairness = policy.fairness
         self._shares = {item: FairShare(policy.fairness) for item in ServiceClass}
         self._earned = dict.fromkeys(ServiceClass, 0.0)
         self._next = dict.fromkeys(ServiceClass, 0.0)
         """What the first request of a lower class costs that may be dispatched."""
         self._usual = _Usual()
         self.waiting = 0
+
+    def obey(
+        self, policy: SchedulingPolicy, in_flight: int, flying: Iterable[Ticket], now: float
+    ) -> None:
+        """Another policy holds from now on, for those who wait too.
+
+        Args:
+            policy: It.
+            in_flight: Requests on the model's backends.
+            flying: Those of them that are of this pool.
+            now: Monotonic seconds.
+        """
+        before, self.policy = self.policy, policy
+        if policy.ordering != before.ordering:
+            self._ordering = ordering_of(policy.ordering)
+            for ticket in self.everybody():
+                self.rank(ticket, in_flight)
+            for share in self._shares.values():
+                share.reorder()
+        if policy.fairness != before.fairness:
+            self._share_by(policy.fairness, flying, now)
 
     def waiting_in(self, service_class: ServiceClass) -> int:
         """Requests of one class."""
@@ -143,7 +165,7 @@ class Pool:
             return
         self._earned[item] = max(0.0, self._earned[item] - ticket.charged)
         for lower, share in self._shares.items():
-            part = self._policy.classes[lower].trickle_share
+            part = self.policy.classes[lower].trickle_share
             # Who can pay for its first request earns no more: nobody saves up for a burst.
             if lower.rank > item.rank and share.waiting and self._earned[lower] < self._next[lower]:
                 self._earned[lower] += part * ticket.charged
@@ -222,7 +244,7 @@ class Pool:
         """Who has waited for as long as its class lets it."""
         late = []
         for item, share in self._shares.items():
-            before = now - self._policy.classes[item].ttl_seconds
+            before = now - self.policy.classes[item].ttl_seconds
             late += share.expired(before)
         return late
 
@@ -237,11 +259,26 @@ class Pool:
         if sum(share.waiting for share in self._shares.values()) != self.waiting:
             raise AssertionError("violated: classes' waiting requests add up")
 
+    def _share_by(self, policy: FairnessPolicy, flying: Iterable[Ticket], now: float) -> None:
+        self._next = dict.fromkeys(ServiceClass, 0.0)
+        if policy.enabled is self._fairness.enabled:
+            for share in self._shares.values():
+                share.obey(policy)
+        else:
+            by_class: dict[ServiceClass, list[Ticket]] = {item: [] for item in ServiceClass}
+            for ticket in flying:
+                by_class[ticket.service_class].append(ticket)
+            self._shares = {
+                item: share.under(policy, by_class[item], now)
+                for item, share in self._shares.items()
+            }
+        self._fairness = policy
+
     def _flows(self) -> Iterator[Flow]:
         return chain.from_iterable(share.active() for share in self._shares.values())
 
     def _rank(self, ticket: Ticket, work: Work, in_flight: int) -> tuple[float, float]:
-        policy = self._policy.ordering
+        policy = self.policy.ordering
         usual = self._usual
         load = Load(self.waiting, in_flight, usual.service_seconds, usual.wait_seconds)
         before, ticket.work = ticket.work, work
@@ -263,7 +300,7 @@ class Pool:
         for item, share in self._shares.items():
             if best is None or item.rank <= best.rank or not share.waiting:
                 continue
-            if not self._policy.classes[item].trickle_share:
+            if not self.policy.classes[item].trickle_share:
                 continue
             if self._earned[item] < self._next[item]:
                 continue  # as of the last look at its first; a cheaper one has its turn a bit later

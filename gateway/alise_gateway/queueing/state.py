@@ -21,8 +21,10 @@ from alise_core.outcome import Outcome
 from alise_core.policy import SchedulingPolicy
 from alise_core.prediction import LengthDistribution
 from alise_core.service_class import ServiceClass
+from alise_core.shares import Share
 from alise_gateway.domain.backend import Backend
 from alise_gateway.domain.drop_reason import DropReason
+from alise_gateway.domain.policies import Policies
 from alise_gateway.queueing.demand import Demand
 from alise_gateway.queueing.estimates import (
     MIN_RETRY_AFTER_SECONDS,
@@ -39,17 +41,19 @@ from alise_gateway.queueing.events import (
     Effect,
     Event,
     Finished,
+    PoliciesChanged,
     Repredicted,
     Returned,
     ServedTokens,
+    ShareChanged,
     ShutDown,
     Ticked,
     Ticket,
 )
 from alise_gateway.queueing.invariants import check_places, require
 from alise_gateway.queueing.look import Look, Placement
-from alise_gateway.queueing.orderings import Ordering
 from alise_gateway.queueing.pool import Pool
+from alise_gateway.queueing.pools import Pools
 from alise_gateway.queueing.tenants import TenantBook
 
 _NO_BACKEND_RETRY_AFTER_SECONDS = 5.0
@@ -62,10 +66,9 @@ class QueueState:
     """See the module.
 
     Args:
-        policy: What to obey.
+        policy: For every model, until it is told otherwise.
         candidates: Backends that list a model, whatever their health.
         placement: Chooses among them.
-        ordering: Ranks the requests of one line.
 
     Attributes:
         demand: KV tokens that all requests are predicted to need.
@@ -76,13 +79,10 @@ class QueueState:
         policy: SchedulingPolicy,
         candidates: Callable[[str], Sequence[Backend]],
         placement: Placement,
-        ordering: Ordering,
     ) -> None:
-        self._policy = policy
         self._candidates = candidates
         self._placement = placement
-        self._ordering = ordering
-        self._pools: dict[str, Pool] = {}
+        self._pools = Pools(Policies(policy))
         self._in_flight: dict[int, Ticket] = {}
         self._tenants = TenantBook()
         self.demand = Demand()
@@ -90,6 +90,11 @@ class QueueState:
         """Who waits with a deadline."""
         self._waiting = 0
         self._ticks = 0
+
+    @property
+    def policies(self) -> Policies:
+        """What is obeyed now."""
+        return self._pools.policies
 
     @property
     def waiting(self) -> int:
@@ -104,12 +109,11 @@ class QueueState:
     @property
     def oldest_enqueued(self) -> float | None:
         """Monotonic mark of the request that has waited longest; ``None`` if none waits."""
-        found = [pool.oldest() for pool in self._pools.values()]
-        return min((ticket.enqueued for ticket in found if ticket is not None), default=None)
+        return self._pools.oldest_enqueued()
 
     def waiting_by_class(self) -> dict[ServiceClass, int]:
         """Requests that wait, in all pools, by class."""
-        return {item: self._waiting_in(item) for item in ServiceClass}
+        return {item: self._pools.waiting_in(item) for item in ServiceClass}
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply one event at ``now`` (monotonic seconds); effects are to be performed in order."""
@@ -128,25 +132,43 @@ class QueueState:
 
     def check(self) -> None:
         """Raise AssertionError unless the structures agree; for tests."""
-        waiting = check_places(self._pools.values(), self._in_flight.values())
+        waiting = check_places(self._pools, self._in_flight.values())
         require(waiting == self._waiting, "the count of waiting requests is right")
-        everybody = [ticket for pool in self._pools.values() for ticket in pool.everybody()]
+        everybody = self._pools.everybody()
         timed = {ticket.number for ticket in everybody if ticket.deadline is not None}
         require({ticket.number for ticket in self._timed} == timed, "deadlines are watched")
         self._tenants.check(self._waiting, len(self._in_flight))
 
     def _handle_common(
-        self, event: BackendsChanged | Ticked | ShutDown, now: float
+        self,
+        event: BackendsChanged | PoliciesChanged | ShareChanged | Ticked | ShutDown,
+        now: float,
     ) -> list[Effect]:
         """Events that concern everybody who waits."""
         match event:
             case BackendsChanged(backend):
                 return self._pump(now, backend)
+            case PoliciesChanged(policies):
+                return self._obey(policies, now)
+            case ShareChanged(share):
+                return self._share(share, now)
             case Ticked():
                 return self._expire(now) + self._look_around(now) if self._waiting else []
             case ShutDown():
                 return self._drop_all(now)
         assert_never(event)
+
+    def _share(self, share: Share, now: float) -> list[Effect]:
+        self._tenants.set_share(share)
+        return self._pump(now)
+
+    def _obey(self, policies: Policies, now: float) -> list[Effect]:
+        """What waits is ranked as if it had come under these policies; then there may be room."""
+        in_flight = {
+            pool.model: parallel_of(self._candidates(pool.model)) for pool in self._pools.busy()
+        }
+        self._pools.obey(policies, in_flight, self._in_flight.values(), now)
+        return self._pump(now)
 
     # Coming
 
@@ -161,7 +183,7 @@ class QueueState:
         if refusal is not None:
             seconds = bounded_retry_after(refusal.retry_after_seconds)
             return [Drop(ticket, Outcome.REJECTED_RATE_LIMITED, refusal.reason, seconds)]
-        pool = self._pool(ticket.model)
+        pool = self._pools.of(ticket.model)
         pool.arrived(ticket.work, in_flight, now)
         # With others before it, a free backend is theirs; the pump sees to that.
         backend = None if pool.waiting else self._room_for(ticket, now)
@@ -179,9 +201,8 @@ class QueueState:
     def _is_near(self, ticket: Ticket, now: float) -> bool:
         """Whether a request is among those that the next look for room comes to."""
         may_dispatch = partial(self._may_dispatch, now=now)
-        return self._pool(ticket.model).is_near(
-            ticket, 1 + self._policy.backfill, now, may_dispatch
-        )
+        pool = self._pools.of(ticket.model)
+        return pool.is_near(ticket, 1 + pool.policy.backfill, now, may_dispatch)
 
     def _may_dispatch(self, ticket: Ticket, now: float) -> bool:
         return self._tenants.may_dispatch(ticket.tenant, now)
@@ -210,10 +231,7 @@ class QueueState:
     def _turn_away(self, ticket: Ticket, reason: DropReason, now: float) -> Drop:
         """Refuse whoever has to go for want of a place: the newcomer, or one of a worse class."""
         if reason is DropReason.QUEUE_FULL:
-            found = [pool.shed(ticket.service_class) for pool in self._pools.values()]
-            last = max(
-                filter(None, found), key=lambda it: (it.service_class.rank, it.number), default=None
-            )
+            last = self._pools.shed(self._pools.of(ticket.model), ticket.service_class)
             if last is not None:
                 return self._drop(last, Outcome.EVICTED_PRIORITY, DropReason.SHED, now)
         return self._drop(ticket, Outcome.REJECTED_SATURATED, reason, now)
@@ -229,23 +247,16 @@ class QueueState:
     def _why_not_wait(
         self, ticket: Ticket, pool: Pool, in_flight: int, now: float
     ) -> DropReason | None:
-        limits = self._policy.classes[ticket.service_class]
         if not self._tenants.may_wait(ticket.tenant, now):
             return DropReason.TENANT_QUEUE_FULL
         deadline = ticket.deadline
         if deadline is not None and now + pool.wait_seconds(ticket, in_flight) > deadline:
             return DropReason.DEADLINE
-        most = limits.max_waiting
-        if most is not None and self._waiting_in(ticket.service_class) >= most:
-            return DropReason.CLASS_FULL
-        return DropReason.QUEUE_FULL if self._waiting >= self._policy.max_waiting else None
-
-    def _waiting_in(self, service_class: ServiceClass) -> int:
-        return sum(pool.waiting_in(service_class) for pool in self._pools.values())
+        return self._pools.why_full(pool, ticket.service_class)
 
     def _come_back(self, ticket: Ticket, now: float) -> list[Effect]:
         backend = ticket.backend
-        pool = self._pool(ticket.model)
+        pool = self._pools.of(ticket.model)
         pool.settle(ticket, (0, 0), now)
         self._leave_backend(ticket, now)
         if backend is not None:
@@ -264,7 +275,7 @@ class QueueState:
 
     def _finish(self, ticket: Ticket, tokens: ServedTokens | None, now: float) -> list[Effect]:
         backend = ticket.backend
-        pool = self._pool(ticket.model)
+        pool = self._pools.of(ticket.model)
         if tokens is None:
             pool.settle(ticket, None, now)
         else:
@@ -288,7 +299,7 @@ class QueueState:
             backend = ticket.backend
             if backend is not None:
                 backend.breaker.abandoned(was_trial=ticket.is_trial)
-            self._pool(ticket.model).settle(ticket, (0, 0), now)
+            self._pools.of(ticket.model).settle(ticket, (0, 0), now)
             self._leave_backend(ticket, now)
             self._give_back_tokens(ticket, now)
             return self._pump_freed(ticket, backend, now)
@@ -304,7 +315,7 @@ class QueueState:
             work = work_of(ticket, prediction, candidates, in_flight)
             more = work.output_tokens - ticket.work.output_tokens
             self._tenants.correct(ticket.tenant, more, now)
-            self._pool(ticket.model).rerank(ticket, work, in_flight)
+            self._pools.of(ticket.model).rerank(ticket, work, in_flight)
             ticket.prediction = prediction
             self.demand.hold(ticket)
         return []
@@ -321,11 +332,8 @@ class QueueState:
         """Dispatch whatever can be dispatched, pools of better classes first."""
         if not self._waiting:
             return []
-        pools = [pool for pool in self._pools.values() if pool.waiting]
-        if len(pools) > 1:
-            pools.sort(key=_urgency)
         effects: list[Effect] = []
-        for pool in pools:
+        for pool in self._pools.busy():
             effects += self._pump_pool(pool, freed, now)
         return effects
 
@@ -336,7 +344,7 @@ class QueueState:
         """
         effects: list[Effect] = []
         self._ticks += 1
-        for pool in [pool for pool in self._pools.values() if pool.waiting]:
+        for pool in [pool for pool in self._pools if pool.waiting]:
             candidates = self._candidates(pool.model)
             count = len(candidates)
             if not count:
@@ -363,7 +371,7 @@ class QueueState:
         if freed is not None:
             candidates = (freed,) if freed in candidates else ()
         may_dispatch = partial(self._may_dispatch, now=now)
-        look = Look(pool, candidates, self._placement, may_dispatch, self._policy.backfill, now)
+        look = Look(pool, candidates, self._placement, may_dispatch, pool.policy.backfill, now)
         while pool.waiting and (found := look.next()) is not None:
             ticket, backend = found
             self._leave_queue(ticket, now)
@@ -374,7 +382,7 @@ class QueueState:
         backend.in_flight += 1
         ledger = backend.admission.ledger
         ledger.add(ticket.number, ticket.prompt_tokens, ticket.prediction, now)
-        ledger.set_pace(backend.cost.step_seconds(backend.in_flight), now)
+        ledger.set_pace(backend.cost.step_seconds(backend.batch), now)
         ticket.is_trial = backend.breaker.started()
         ticket.backend = backend
         self._in_flight[ticket.number] = ticket
@@ -392,7 +400,7 @@ class QueueState:
         if backend is not None:
             backend.in_flight -= 1
             backend.admission.finished(ticket.number, output_tokens, now)
-            pace = backend.cost.step_seconds(max(1, backend.in_flight))
+            pace = backend.cost.step_seconds(max(1.0, backend.batch))
             backend.admission.ledger.set_pace(pace, now)
             ticket.backend = None
 
@@ -400,7 +408,7 @@ class QueueState:
 
     def _expire(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        for pool in self._pools.values():
+        for pool in self._pools:
             late = pool.expired(now)
             effects += [self._expired(ticket, DropReason.TTL, now) for ticket in late]
         while self._timed and _by_deadline(self._timed[0])[0] <= now:
@@ -421,7 +429,7 @@ class QueueState:
         return Drop(ticket, outcome, reason, self._retry_after(ticket))
 
     def _drop_all(self, now: float) -> list[Effect]:
-        waiting = [ticket for pool in self._pools.values() for ticket in pool.everybody()]
+        waiting = self._pools.everybody()
         for ticket in waiting:
             self._leave_queue(ticket, now)
             self.demand.release(ticket)
@@ -439,7 +447,7 @@ class QueueState:
     def _retry_after(self, ticket: Ticket) -> float:
         """Time until the work ahead of a request of this class will have been done."""
         parallel = parallel_of(self._candidates(ticket.model))
-        ahead = self._pool(ticket.model).service_ahead(ticket.service_class)
+        ahead = self._pools.of(ticket.model).service_ahead(ticket.service_class)
         return bounded_retry_after((ahead + ticket.work.service_seconds) / max(1, parallel))
 
     def _give_back_tokens(self, ticket: Ticket, now: float) -> None:
@@ -449,27 +457,12 @@ class QueueState:
         )
 
     def _leave_queue(self, ticket: Ticket, now: float) -> None:
-        self._pool(ticket.model).remove(ticket, now)
+        self._pools.of(ticket.model).remove(ticket, now)
         self._waiting -= 1
         self._tenants.waits(ticket.tenant, -1, now)
         if ticket.deadline is not None:
             self._timed.remove(ticket)
 
-    def _pool(self, model: str) -> Pool:
-        pool = self._pools.get(model)
-        if pool is None:
-            pool = self._pools[model] = Pool(model, self._policy, self._ordering)
-        return pool
-
 
 def _by_deadline(ticket: Ticket) -> tuple[float, int]:
     return (inf if ticket.deadline is None else ticket.deadline, ticket.number)
-
-
-def _urgency(pool: Pool) -> tuple[int, float]:
-    """Sorts pools: by the best class that waits, then by who has waited longest."""
-    best, oldest = pool.best_class(), pool.oldest()
-    return (
-        0 if best is None else best.rank,
-        0.0 if oldest is None else oldest.enqueued,
-    )

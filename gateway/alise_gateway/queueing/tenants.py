@@ -6,12 +6,15 @@ when it comes and put right when it has ended, so a bucket may owe for a while.
 
 from dataclasses import dataclass
 
+from alise_core.shares import WHOLE, Share
 from alise_gateway.domain.drop_reason import DropReason
-from alise_gateway.domain.request import Tenant
+from alise_gateway.domain.request import Tenant, TenantLimits
 
 _MINUTE = 60.0
 _FORGET_SECONDS = 600.0
 """Tenants that have been away for so long are looked at; one that owes more stays known."""
+_MOST_REMEMBERED = 1_024
+"""Different limits of tenants; more are worked out again."""
 _ROUNDING = 1e-9
 """Who comes back when it was told to is let in, whatever the last digit says."""
 
@@ -78,8 +81,16 @@ class TenantBook:
     """Usage of every tenant against its limits."""
 
     def __init__(self) -> None:
+        self._share = WHOLE
+        self._limits: dict[TenantLimits, TenantLimits] = {}
+        """This gateway's part of what it has met."""
         self._usage: dict[str, _Usage] = {}
         self._next_cleaning = 0.0
+
+    def set_share(self, share: Share) -> None:
+        """From now on tenants may take up this gateway's part of their limits."""
+        self._share = share
+        self._limits.clear()
 
     def arrive(self, tenant: Tenant, tokens: float, now: float) -> Refusal | None:
         """A request comes; its tokens are taken unless it is refused.
@@ -89,7 +100,7 @@ class TenantBook:
             tokens: Prompt and predicted output.
             now: Monotonic seconds.
         """
-        limits = tenant.limits
+        limits = self._limits_of(tenant)
         if limits.requests_per_minute is None and limits.tokens_per_minute is None:
             return None
         usage = self._of(tenant, now)
@@ -118,12 +129,12 @@ class TenantBook:
 
     def may_wait(self, tenant: Tenant, now: float) -> bool:
         """One more of its requests may wait."""
-        most = tenant.limits.max_waiting
+        most = self._limits_of(tenant).max_waiting
         return most is None or self._of(tenant, now).waiting < most
 
     def may_dispatch(self, tenant: Tenant, now: float) -> bool:
         """One more of its requests may go to a backend."""
-        most = tenant.limits.max_in_flight
+        most = self._limits_of(tenant).max_in_flight
         return most is None or self._of(tenant, now).in_flight < most
 
     def waits(self, tenant: Tenant, change: int, now: float) -> None:
@@ -142,6 +153,17 @@ class TenantBook:
         if sum(item.in_flight for item in usage) != in_flight:
             raise AssertionError("violated: tenants' requests in flight add up")
 
+    def _limits_of(self, tenant: Tenant) -> TenantLimits:
+        limits = tenant.limits
+        if self._share.is_whole:
+            return limits
+        found = self._limits.get(limits)
+        if found is None:
+            if len(self._limits) >= _MOST_REMEMBERED:
+                self._limits.clear()
+            found = self._limits[limits] = _part_of(limits, self._share)
+        return found
+
     def _of(self, tenant: Tenant, now: float) -> _Usage:
         usage = self._usage.get(tenant.id)
         if usage is None:
@@ -157,6 +179,22 @@ class TenantBook:
         self._next_cleaning = now + _FORGET_SECONDS
         for name in [name for name, usage in self._usage.items() if not usage.is_of_use(now)]:
             del self._usage[name]
+
+
+def _part_of(limits: TenantLimits, share: Share) -> TenantLimits:
+    """A gateway's part of a tenant's limits.
+
+    A limit below the number of gateways lets one through at each: a request that no backend will
+    ever be asked to serve at this gateway would only wait for its end.
+    """
+    requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+    waiting, in_flight = limits.max_waiting, limits.max_in_flight
+    return TenantLimits(
+        None if requests is None else requests / share.count,
+        None if tokens is None else tokens / share.count,
+        None if waiting is None else share.of(waiting),
+        None if in_flight is None else max(min(1, in_flight), share.of(in_flight)),
+    )
 
 
 def _refilled(bucket: _Bucket | None, per_minute: float | None, now: float) -> _Bucket | None:

@@ -124,6 +124,7 @@ async def test_backends_and_queue_are_shown(view: FakeControlView) -> None:
         "waiting": 2,
         "waiting_by_class": {"default": 2},
         "ordering": "boost",
+        "ordering_by_model": {},
         "max_waiting": 100,
         "in_flight": 3,
         "oldest_wait_seconds": 1.5,

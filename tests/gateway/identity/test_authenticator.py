@@ -12,6 +12,7 @@ from alise_core.errors import ConfigError, Unauthorized
 from alise_core.service_class import ServiceClass
 from alise_core.units import TenantId
 from alise_gateway.domain.request import ANONYMOUS, RawHeaders, Tenant
+from alise_gateway.domain.tenant_keys import TenantKeys
 from alise_gateway.identity.authenticator import Authenticator, check_model_allowed
 from alise_gateway.identity.keys import hash_key
 from alise_gateway.settings import IdentitySettings
@@ -325,3 +326,47 @@ def test_key_files_do_without_the_token_library() -> None:
     unwanted = "{'jwt', 'cryptography', 'opentelemetry.sdk', 'uvicorn'}"
     code = f"import sys, alise_gateway.app; sys.exit(len({unwanted} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+
+
+def tenant_keys(name: str, *keys: str) -> TenantKeys:
+    digests = tuple(bytes.fromhex(hash_key(key).removeprefix("sha256:")) for key in keys)
+    return TenantKeys(Tenant(TenantId(name), weight=2.0), digests)
+
+
+def test_tenants_of_a_cluster_are_enough_to_start() -> None:
+    subject = Authenticator(IdentitySettings(), FakeClock(), expects_tenants=True)
+
+    with pytest.raises(Unauthorized):
+        subject.authenticate(bearer("key-one"))
+    subject.set_tenants([tenant_keys("team-a", "key-one")])
+    assert subject.authenticate(bearer("key-one")).id == "team-a"
+    subject.set_tenants([tenant_keys("team-a", "key-two")])
+    assert subject.authenticate(bearer("key-two")).weight == 2.0
+    with pytest.raises(Unauthorized):
+        subject.authenticate(bearer("key-one"))
+    subject.set_tenants([])
+    with pytest.raises(Unauthorized):
+        subject.authenticate([])
+
+
+def test_where_everybody_may_call_keys_are_checked_once_somebody_has_one() -> None:
+    settings = IdentitySettings(allow_anonymous=True)
+    subject = Authenticator(settings, FakeClock(), expects_tenants=True)
+
+    assert subject.authenticate(bearer("anything")) == ANONYMOUS
+    subject.set_tenants([tenant_keys("team-a", "key-one")])
+    with pytest.raises(Unauthorized):
+        subject.authenticate(bearer("anything"))
+    assert subject.authenticate([]) == ANONYMOUS
+
+
+def test_the_keys_file_comes_first(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    entry = {"id": "of-file", "keys": [{"hash": hash_key(KEY_A)}]}
+    file.write_text(yaml.safe_dump({"tenants": [entry]}))
+    subject = Authenticator(IdentitySettings(keys_file=file), FakeClock(), expects_tenants=True)
+
+    subject.set_tenants([tenant_keys("of-cluster", KEY_A, KEY_B)])
+
+    assert subject.authenticate(bearer(KEY_A)).id == "of-file"
+    assert subject.authenticate(bearer(KEY_B)).id == "of-cluster"

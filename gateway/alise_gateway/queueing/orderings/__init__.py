@@ -17,8 +17,6 @@ from alise_gateway.queueing.orderings.tool_aware import ToolAware
 
 __all__ = ["Ordering", "ordering_of"]
 
-__all__ = ["Ordering", "ordering_of"]
-
 
 def ordering_of(policy: OrderingPolicy) -> Ordering:
     """The ordering that a policy names."""

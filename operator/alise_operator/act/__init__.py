@@ -1,0 +1,1 @@
+"""What the operator writes to the cluster: statuses and Events, and nothing else."""

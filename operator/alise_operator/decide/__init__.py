@@ -1,0 +1,1 @@
+"""What statuses ought to say: pure functions from objects and observations."""
