@@ -20,7 +20,7 @@ from alise_operator.tuning.decide import decide
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
 from alise_operator.tuning.observed import Observed, PodObserved
-from alise_operator.tuning.plan import Plan, Tune
+from alise_operator.tuning.plan import Plan, Tune, Why
 from alise_operator.tuning.reports import last_action_of, report_of
 from alise_operator.tuning.window import PodWindow
 
@@ -39,12 +39,15 @@ class _Pool:
     Attributes:
         windows: By endpoint and incarnation of its engine.
         memory: Of the last plan; ``None`` until the status was read.
-        told: The last report, and when it was made.
+        told: The last report.
+        told_why: The reason of its plan.
+        told_at: When it was made.
     """
 
     windows: dict[str, PodWindow] = field(default_factory=dict)
     memory: TunerMemory | None = None
     told: TuningReport | None = None
+    told_why: Why | None = None
     told_at: float = 0.0
 
 
@@ -96,7 +99,7 @@ class KvTuner:
             # On record first: whoever comes after us carries the same out.
             await publish(report_of(pool.ref, plan, before, (), now))
         problems = await self._act(kept, endpoints, plan)
-        return self._told(kept, report_of(pool.ref, plan, before, problems, now))
+        return self._told(kept, plan.why, report_of(pool.ref, plan, before, problems, now))
 
     def let_go(self, pool: PoolRef) -> None:
         """See ``Tuner``."""
@@ -164,12 +167,13 @@ class KvTuner:
         await self._look_at(kept, endpoint)
         return ""
 
-    def _told(self, kept: _Pool, report: TuningReport) -> TuningReport:
+    def _told(self, kept: _Pool, why: Why, report: TuningReport) -> TuningReport:
         """The report, with the status of before where only figures have moved since."""
         now, last = self._clock.now(), kept.told
-        if last is not None and now - kept.told_at < _QUIET_SECONDS and _alike(last, report):
+        recent = why is kept.told_why and now - kept.told_at < _QUIET_SECONDS
+        if last is not None and recent and _alike(last, report):
             return replace(last, announcements=report.announcements)
-        kept.told, kept.told_at = report, now
+        kept.told, kept.told_why, kept.told_at = report, why, now
         return report
 
 
@@ -188,8 +192,7 @@ def _alike(one: TuningReport, other: TuningReport) -> bool:
     def essence(report: TuningReport) -> tuple[object, ...]:
         memory = memory_of(report.status.memory)
         reasons = tuple((found.type, found.status, found.reason) for found in report.findings)
-        why = report.status.waiting_for.partition(":")[0]
         action = report.status.last_action
-        return report.status.rung, action, why, reasons, memory.desired, memory.cold, memory.changes
+        return report.status.rung, action, reasons, memory.desired, memory.cold, memory.changes
 
     return essence(one) == essence(other)
