@@ -14,7 +14,7 @@ from alise_bench.tuner.figures import Figures, figures_of
 from alise_bench.tuner.plot import draw
 from alise_bench.tuner.report import COLUMNS, goals, render, table
 from alise_bench.tuner.rows import BASELINE, ROWS, SPEC, TUNER, Row
-from alise_bench.tuner.run import capacity_of, run_row
+from alise_bench.tuner.run import full_rate, run_row
 from alise_bench.tuner.world import Setup
 from alise_core.errors import ConfigError
 
@@ -61,11 +61,11 @@ def _days(
     if options.trace != BUILT_IN:
         return [(None, from_file(Path(options.trace), most, options.seed))]
     day = read_day()
-    capacity = capacity_of(day, setup, options.seed)
-    conditions["capacity"] = f"{capacity:.3f} requests/s of the pool, everything waiting at once"
+    full = full_rate(day, setup, options.seed)
+    conditions["load 1"] = f"{full:.3f} requests/s in the busiest window: exact KV just full"
     conditions.update({f"source of {name}": said for name, said in day.facts.items()})
     return [
-        (load, built_in(day, load * capacity, options.hours, most, options.seed))
+        (load, built_in(day, load * full, options.hours, most, options.seed))
         for load in options.load
     ]
 
@@ -154,7 +154,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         type=_positive,
         nargs="+",
         default=[0.8, 0.9, 1.0],
-        help="rate of the built-in day's busiest window by the capacity of the pool",
+        help="KV need of the built-in day's busiest window by the pool's exact KV",
     )
     parser.add_argument("--pods", type=int, choices=range(1, 65), default=4, metavar="1..64")
     parser.add_argument("--row", action="append", default=[], help="only this one; repeatable")

@@ -23,7 +23,8 @@ class Figures:
 
     Attributes:
         row: Its name.
-        load: The busiest window's rate by the pool's capacity; ``None`` for a trace of its own.
+        load: KV need of the busiest window by the pool's exact KV; ``None`` for a trace of its
+            own.
         requests: All of them were answered.
         preemptions: That engines made.
         ttft_p50_s: Time to first token; requests that began anew count from their arrival.

@@ -122,9 +122,9 @@ def _goals(rows: Sequence[Figures]) -> list[str]:
 
 
 def _rows(load: float | None, rows: Sequence[Figures]) -> list[str]:
-    title = "at its own times" if load is None else f"load {load:g} in the busiest window"
+    title = "at its own times" if load is None else f"KV need {load:g} in the busiest window"
     head = " | ".join(COLUMNS)
-    lines = [f"## {title.capitalize()}, {rows[0].requests} requests", "", f"| | {head} |"]
+    lines = [f"## {title[0].upper()}{title[1:]}, {rows[0].requests} requests", "", f"| | {head} |"]
     lines.append(f"| --- |{' --: |' * len(COLUMNS)}")
     lines += [f"| {' | '.join(line)} |" for line in table(rows)]
     lines.append("")

@@ -1,20 +1,18 @@
-"""Rows over a day, one after the other, and the capacity that loads are measured by."""
+"""Rows over a day, and the rate that loads are measured by."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
-from alise_bench.load.distribution import percentile
 from alise_bench.tuner.control import Recorder, Tuned, need_ahead
-from alise_bench.tuner.day import Asked, RecordedDay, lengths_of, predicted
+from alise_bench.tuner.day import Asked, RecordedDay, lengths_of
 from alise_bench.tuner.figures import Run
-from alise_bench.tuner.rows import SPEC, Control, Row, Start
+from alise_bench.tuner.rows import SPEC, Control, Row
 from alise_bench.tuner.world import Setup, World
 
 TOKEN_SECONDS = 0.03
-"""A token's time in a busy pod with exact KV, for what the oracle is told."""
-_BURST = 1_500
-_FROM, _UNTIL = 0.2, 0.7
+"""A token's time in a busy pod with exact KV, for what loads are measured by and what the oracle is
+told: 22 ms, the batch's sequences and 127,000 positions read, by the step model."""
+_DRAWN = 20_000
 
 
 def run_row(row: Row, asked: Sequence[Asked], setup: Setup) -> Run:
@@ -43,15 +41,12 @@ def run_row(row: Row, asked: Sequence[Asked], setup: Setup) -> Run:
     )
 
 
-def capacity_of(day: RecordedDay, setup: Setup, seed: int) -> float:
-    """Completions a second of the pool with exact KV and no tier, everything waiting at once.
+def full_rate(day: RecordedDay, setup: Setup, seed: int) -> float:
+    """Requests a second at which the pool's exact KV caches are just full on average.
 
-    Measured on one pod between 20 % and 70 % of the completions, times the number of pods.
+    By Little's law: KV slots of all pods, by the slot-seconds of a request, which holds its prompt
+    for as long as it runs and half of its answer on average.
     """
-    pairs = lengths_of(day, _BURST, setup.profile.max_model_len - 1, seed)
-    asked = predicted([(0.0, pair) for pair in pairs], seed)
-    recorder = Recorder()
-    world = World(asked, Start(), replace(setup, pods=1), recorder.look).run()
-    ends = sorted(marks.last_token or 0.0 for marks in world.marks)
-    span = percentile(ends, _UNTIL) - percentile(ends, _FROM)
-    return setup.pods * (_UNTIL - _FROM) * _BURST / span
+    pairs = lengths_of(day, _DRAWN, setup.profile.max_model_len - 1, seed)
+    held = sum((prompt + output / 2) * output * TOKEN_SECONDS for prompt, output in pairs)
+    return setup.pods * setup.profile.kv_tokens * len(pairs) / held

@@ -29,12 +29,19 @@ def adopted(
         if had is None:
             memory = replace(memory, desired=memory.desired.having(knob, seen))
             if memory.base.value(knob) is None:
-                memory = replace(memory, base=memory.base.having(knob, seen))
+                base = _own_limit(observed) if knob is Knob.ACTIVE_REQUESTS else None
+                memory = replace(memory, base=memory.base.having(knob, base or seen))
         elif spec.mode is TuningMode.RECOMMEND or knob is Knob.DTYPE:
             memory = _by_somebody(spec, memory, knob, seen, now)
     if spec.mode is TuningMode.RECOMMEND and memory.cold is not None:
         memory = replace(memory, cold=None)
     return memory
+
+
+def _own_limit(observed: Observed) -> int | None:
+    """What the engines were started with: a cap that is found was set by somebody."""
+    found = [pod.plugin.slots for pod in observed.pods if pod.plugin is not None]
+    return min((slots for slots in found if slots is not None), default=None)
 
 
 def _by_somebody(

@@ -16,6 +16,7 @@ from alise_operator.tuning.settings import Knob, PoolSettings, Value, settings_o
 from alise_operator.tuning.trend import Trend
 
 LEARNING_SECONDS = 1_800.0
+_WHY_CHARS = 512
 MOST_CHANGES = 64
 """An hour holds at most 60 (``maxChangesPerHour``)."""
 
@@ -227,7 +228,8 @@ def _change_json(change: Change) -> list[object]:
 
 
 def _cold_json(cold: ColdChange) -> list[object]:
-    values = (cold.before, cold.after, cold.phase, cold.since, cold.done, cold.direction, cold.why)
+    why = cold.why[:_WHY_CHARS]
+    values = (cold.before, cold.after, cold.phase, cold.since, cold.done, cold.direction, why)
     return list(values)
 
 

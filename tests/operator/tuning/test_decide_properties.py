@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +112,7 @@ def loads(chance: random.Random, ticks: int, pods: int) -> Iterator[float]:
         yield max(0.0, pods * level * chance.uniform(0.9, 1.1))
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 2**32),
     st.integers(1, 4),
@@ -172,6 +174,7 @@ def one_change_that_restarts_pods_at_a_time(trace: Trace) -> None:
                 assert following.memory.cold.after == one.memory.cold.after
 
 
+@pytest.mark.slow
 def test_the_traces_turn_every_knob_both_ways() -> None:
     turned = {
         (plan.step.knob, plan.step.direction)
@@ -183,6 +186,7 @@ def test_the_traces_turn_every_knob_both_ways() -> None:
     assert turned == {(knob, way) for knob in Knob for way in Direction}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(1, 4), st.sampled_from([True, False, None]))
 @settings(max_examples=TRACES)
 def test_an_interrupted_plan_is_carried_out_in_the_end(
@@ -206,6 +210,7 @@ def test_an_interrupted_plan_is_carried_out_in_the_end(
     assert {pod.tier_bytes for pod in pool.pods} == {desired.tier_bytes}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(2, 4))
 @settings(max_examples=TRACES)
 def test_a_failed_canary_touches_one_pod_and_is_not_tried_again_soon(seed: int, pods: int) -> None:
@@ -229,6 +234,7 @@ def test_a_failed_canary_touches_one_pod_and_is_not_tried_again_soon(seed: int, 
     assert rolled == []
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32), st.integers(1, 4))
 @settings(max_examples=TRACES)
 def test_recommend_touches_nothing_and_does_not_swing_either(seed: int, pods: int) -> None:
