@@ -326,10 +326,8 @@ async def test_what_settings_list_is_served_beside_the_cluster_and_before_it(
     server: FakeApiServer, engine: RunningEngine, tmp_path: Path
 ) -> None:
     server.forbidden = {("list", "pods")}
-    async with (
-        running_engine(fast_engine(lengths=LENGTHS)) as pods_engine,
-        following(server, tmp_path, settled=False, backends=[{"url": engine.url}]) as gateway,
-    ):
+    beside = [{"url": engine.url}]
+    async with following(server, tmp_path, settled=False, backends=beside) as gateway:
         assert gateway.app.status.readiness().ready
         assert (await ask(gateway)).status == 200
         await eventually(
@@ -338,9 +336,36 @@ async def test_what_settings_list_is_served_beside_the_cluster_and_before_it(
             )
         )
 
-        server.put(POOLS, model_pool(ports=(engine.port, pods_engine.port)))
-        server.put(PODS, pod("a", "127.0.0.1"))
         assert names(gateway) == [engine.name]
+
+
+async def test_what_settings_and_a_pool_both_list_is_the_settings(
+    server: FakeApiServer, engine: RunningEngine, tmp_path: Path
+) -> None:
+    server.put(POOLS, model_pool(ports=(engine.port,)))
+    server.put(PODS, pod("a", "127.0.0.1"))
+    async with following(server, tmp_path, backends=[{"url": engine.url}]) as gateway:
+        assert names(gateway) == [engine.name]
+        assert [str(problem) for problem in discovery(gateway).problems] == [
+            f"ModelPool ns/chat: {engine.name} is listed in the settings already; they count"
+        ]
+        server.remove(PODS, "a")
+        await eventually(lambda: not gateway.app.discovery._view.endpoints())  # type: ignore[union-attr]
+        assert (await ask(gateway)).status == 200
+
+
+async def test_secrets_that_nobody_names_any_more_are_read_no_more(
+    server: FakeApiServer, tmp_path: Path
+) -> None:
+    server.put(TENANTS, tenant("team-a", "keys"))
+    server.put(SECRETS, secret("keys", first=KEY))
+    async with following(server, tmp_path) as gateway:
+        assert gateway.metric("alise_gateway_discovery_objects", kind="Secret") == 1
+        watches = server.watches
+
+        server.remove(TENANTS, "team-a")
+        await server.until_watches(watches - 1)
+        assert gateway.metric("alise_gateway_discovery_objects", kind="Secret") == 0
 
 
 async def test_a_tenant_of_the_cluster_is_beside_the_keys_file(

@@ -124,7 +124,10 @@ class Prober(BackendRounds[_Watch]):
     async def _read_models(self, watch: _Watch, client: httpx.AsyncClient) -> None:
         status, body = await self._get(watch, client, "/v1/models")
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise ProbeFailed(f"GET /v1/models answered {status}; check the backend's api_key_file")
+            raise ProbeFailed(
+                f"GET /v1/models answered {status}; check the backend's key (api_key_file, or its "
+                "pool's apiKeySecretRef)"
+            )
         if status != httpx.codes.OK:
             raise ProbeFailed(f"GET /v1/models answered {status}")
         try:

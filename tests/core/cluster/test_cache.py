@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_cluster.cache import Change, ChangeKind, ObjectCache
-from alise_cluster.lines import JsonLines
+from alise_cluster.lines import MOST_LINE_BYTES, JsonLines
 from alise_cluster.resources import ObjectKey, RawObject
+from alise_core.errors import WireError
 
 OBJECTS = st.builds(
     lambda name, uid, version: {
@@ -65,3 +67,19 @@ def test_lines_are_put_together_however_they_are_cut(
     lines.end()
 
     assert found == objects
+
+
+@pytest.mark.parametrize("text", [b"{\n", b"[]\n", b"\xff\n"])
+def test_a_line_that_is_no_object_is_refused(text: bytes) -> None:
+    with pytest.raises(WireError):
+        JsonLines().feed(text)
+
+
+def test_a_line_has_an_end() -> None:
+    lines = JsonLines()
+    with pytest.raises(WireError, match="a line of more than"):
+        lines.feed(b" " * (MOST_LINE_BYTES + 1))
+    cut = JsonLines()
+    cut.feed(b"{")
+    with pytest.raises(WireError, match="middle of a line"):
+        cut.end()

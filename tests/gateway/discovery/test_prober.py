@@ -181,7 +181,7 @@ async def test_several_failures_make_it_unhealthy_and_one_answer_healthy(
         (200, b"<html>secret</html>", "GET /v1/models: not a model list"),
         (200, b'{"data": [{"id": 7}]}', "GET /v1/models: not a model list"),
         (200, b" " * 2048, "larger than 1024 bytes"),
-        (401, b"", "answered 401; check the backend's api_key_file"),
+        (401, b"", "answered 401; check the backend's key"),
         (404, b"", "GET /v1/models answered 404"),
         (None, b"", "GET /v1/models: no answer within 0.3 s"),
     ],

@@ -84,6 +84,7 @@ class Watches:
         self._secrets: dict[ObjectKey, _Running] = {}
         self._secret_figures = ReflectorFigures()
         self._ending: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to read."""
@@ -98,6 +99,7 @@ class Watches:
 
     async def stop(self) -> None:
         """End all reading; may be called without ``start``."""
+        self._stopped = True
         running = [*self._kinds.values(), *self._secrets.values()]
         self._kinds, self._secrets = {}, {}
         tasks = {item.task for item in running} | self._ending
@@ -106,8 +108,8 @@ class Watches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def follow_secrets(self, names: Iterable[ObjectKey]) -> None:
-        """Read these Secrets from now on, and no others."""
-        wanted = set(names)
+        """Read these Secrets from now on, and no others; none once ``stop`` was called."""
+        wanted = set() if self._stopped else set(names)
         for name in self._secrets.keys() - wanted:
             task = self._secrets.pop(name).task
             self._ending.add(task)

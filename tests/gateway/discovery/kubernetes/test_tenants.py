@@ -166,3 +166,10 @@ def test_nothing_shows_a_key() -> None:
     assert KEY not in repr(holding(a=KEY))
     assert digest(KEY).hex() not in repr(found)
     assert repr(digest(KEY)) not in repr(found)
+
+
+def test_entries_that_are_not_base64_are_left_out() -> None:
+    raw = {"data": {"good": "YQ==", "bad": "!", "worse": 7}}
+
+    assert read_secret(trim_secret(raw)).entries == {"good": b"a"}
+    assert read_secret({"data": 7}).entries == {}
