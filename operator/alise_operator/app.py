@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -79,7 +80,8 @@ class Operator:
         self._world = world or Surroundings()
         clock, chance = self._world.clock, self._world.pacing.chance
         self._client = client or load_cluster(settings.kubeconfig, settings.context, clock)
-        self._identity = settings.identity or socket.gethostname()
+        # Two processes of one name would both think that the Lease is theirs.
+        self._identity = settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._metrics = OperatorMetrics(self._world.registry)
         self._recorder = EventRecorder(self._client, _COMPONENT, self._identity, clock)
         self._catalogue = Catalogue(

@@ -58,7 +58,7 @@ def _add_lease(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("leader election")
     group.add_argument("--lease-name", metavar="NAME", help="default alise-operator")
     group.add_argument("--lease-namespace", metavar="NAME", help="default: its own")
-    group.add_argument("--identity", metavar="NAME", help="default: the host's name")
+    group.add_argument("--identity", metavar="NAME", help="default: host and a random part")
     group.add_argument("--lease-seconds", type=float, metavar="S", help="default 15")
 
 

@@ -38,7 +38,8 @@ class OperatorSettings(BaseSettings):
     lease_namespace: ObjectName | None = None
     """The operator's own namespace without it."""
     identity: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """Who holds the Lease; the pod's name. The host's name without it."""
+    """Who holds the Lease; the pod's name, with which a restarted container goes on at once. The
+    host's name and something random without it: it must differ between all that take part."""
     lease_seconds: Annotated[float, Field(ge=3, le=600)] = 15
     """A leader that has not renewed for this long is replaced. It steps down by itself after two
     thirds of it, and renews every two fifteenths."""
