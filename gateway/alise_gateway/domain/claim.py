@@ -6,8 +6,8 @@ is divided, until all of it is in use:
 
 - The room is what nobody uses, less what the others may still take of it (their *slack*). Each of n
   was granted at most an n-th of what was free when it looked, so the slack is known well enough
-  though nobody tells it: at most ``(n - 1) / n`` of the room at the last look, less what the others
-  have grown by since. A little is taken in any case, which is all that the whole is exceeded by if
+  though nobody tells it: at most ``(n - 1) / n`` of what is free and what this one took since its
+  last look. A little is taken in any case, which is all that the whole is exceeded by if
   everybody else takes all of its slack at once.
 - Nobody keeps what it does not use: what has ended and was not replaced at once is anybody's.
 - Whoever has more than its equal share (a *borrower*) leaves a reserve free, which is for those who
@@ -60,10 +60,8 @@ class Claim:
 
     __slots__ = (
         "_dared",
-        "_free",
         "_grant",
         "_low",
-        "_others",
         "_pressed",
         "_rest",
         "_whole_numbers",
@@ -75,14 +73,13 @@ class Claim:
         self._dared = dared
         self.most: float | None = None
         self._grant = 0.0
-        self._free: float | None = None
-        self._low = self._rest = 0.0
-        self._others = 0.0
+        self._low: float | None = None
+        self._rest = 0.0
         self._pressed = 0
 
     def forget(self) -> None:
         """Nothing can be seen any more."""
-        self.most = self._free = None
+        self.most = self._low = None
         self._pressed = 0
 
     def look(self, seen: Seen, share: Share, base: float) -> None:
@@ -123,21 +120,20 @@ class Claim:
             own: What this gateway has now.
             base: Its equal share.
         """
-        self._low = min(self._low, own)
-        if self.most is not None:
+        if self.most is not None and self._low is not None:
+            self._low = min(self._low, own)
             least = min(1.0, base) if self._whole_numbers else 0.0
             self.most = max(least, min(self.most, own + self._grant))
 
     def _slack(self, seen: Seen, count: int) -> float:
-        """What the others may still take at most."""
+        """What the others may still take at most.
+
+        Whoever looked before this one took for free what this one has taken since its last look.
+        """
         free = max(0.0, seen.whole - seen.own - seen.others)
-        before = seen.whole if self._free is None else self._free
-        grown = 0.0 if self._free is None else max(0.0, seen.others - self._others)
-        # Whoever looked before this one took the room that it has taken since for free.
-        taken = 0.0 if self._free is None else max(0.0, seen.own - self._low)
-        self._free, self._others, self._low = free, seen.others, seen.own
-        part = (count - 1) / count
-        return max(part * before - grown, part * (free + taken))
+        free += seen.whole if self._low is None else max(0.0, seen.own - self._low)
+        self._low = seen.own
+        return min(free, seen.whole) * (count - 1) / count
 
     def _part_dared(self, seen: Seen, count: int) -> float:
         """What may be taken whatever the others' slack is: all parts of it together are small.
