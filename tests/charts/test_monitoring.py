@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ import pytest
 import yaml
 
 import dashboards
+from alise_core.outcome import Outcome
 from alise_core.wire import engine_metrics
+from alise_gateway.domain.drop_reason import DropReason
+from alise_gateway.domain.prediction import FallbackCause
+from alise_gateway.measure.labels import BackendState, Success
+from alise_operator.workers import WorkResult
 from architecture.repository import ROOT
 from charts.helm import CHART, Helm, read_values
 
@@ -18,6 +24,16 @@ NAME = re.compile(r"\b((?:alise|vllm|process)(?:_[a-z0-9_]+|:[a-z0-9_]+))(?:\{([
 LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 OF_SCRAPES = {"namespace", "pod", "le"}
 OF_ENGINES = {"model_name", "engine"}
+VALUE = re.compile(r'(\w+)=~?"([^"$]*)"')
+VALUES: Mapping[tuple[str, str], type[StrEnum]] = {
+    ("alise_gateway_backends", "state"): BackendState,
+    ("alise_gateway_config_reloads_total", "result"): Success,
+    ("alise_gateway_drops_total", "reason"): DropReason,
+    ("alise_gateway_prediction_fallbacks_total", "reason"): FallbackCause,
+    ("alise_gateway_requests_total", "outcome"): Outcome,
+    ("alise_operator_reconciles_total", "result"): WorkResult,
+}
+"""Labels whose values expressions choose from, and the set that they are of."""
 RUNBOOKS = ROOT / "docs/runbooks"
 
 
@@ -49,11 +65,22 @@ def problems(expression: str, known: Mapping[str, set[str]]) -> Iterator[str]:
             yield f"no metric {name}"
             continue
         labels |= known[name]
+        yield from (
+            f"{name} has no {label} {value}"
+            for label, pattern in VALUE.findall(selector)
+            for value in pattern.split("|")
+            if label != "namespace" and not chosen(name, label, value)
+        )
         for label in LABEL.findall(selector):
             if label not in known[name] | OF_SCRAPES:
                 yield f"{name} has no label {label}"
     for group in re.findall(r"\b(?:by|without|on) \(([^)]*)\)", expression):
         yield from (f"no label {label}" for label in set(re.findall(r"\w+", group)) - labels)
+
+
+def chosen(name: str, label: str, pattern: str) -> bool:
+    """Whether some value of a label of a metric is what a selector asks for."""
+    return any(re.fullmatch(pattern, value) for value in VALUES[name, label])
 
 
 def alerts() -> dict[str, dict[str, Any]]:
@@ -111,6 +138,10 @@ def test_dashboards_name_what_exists(path: Path) -> None:
 
 def test_the_check_of_names_finds_what_is_wrong() -> None:
     known = {"alise_a_seconds": {"model"}, "vllm:b": OF_ENGINES}
+    reasons = 'alise_gateway_drops_total{reason=~"ttl|shedded"}'
+    assert list(problems(reasons, {"alise_gateway_drops_total": {"reason"}})) == [
+        "alise_gateway_drops_total has no reason shedded"
+    ]
     wrong = "sum by (tenant) (rate(alise_a_seconds_bucket{model=~'x',foo='y'}[5m])) / vllm:c"
 
     assert list(problems(wrong, known)) == [
