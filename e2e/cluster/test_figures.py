@@ -15,7 +15,8 @@ from running.node.pod import HANDS_OFF
 from running.node.usage import cpu_seconds, resident_bytes
 
 FLIPS = 25
-LOST_SECONDS = 5.0
+LOST_SECONDS = 10.0
+LEADING_SECONDS = 40.0
 IDLE_SECONDS = 10.0
 MOST_IDLE_RATIO = 0.1
 """Of one core."""
@@ -65,7 +66,7 @@ def test_endpoint_changes_reach_routing(
 def test_a_changed_spec_is_told_of_in_its_status(site: Installation, figures: Figures) -> None:
     path = f"/apis/alise.dev/v1alpha1/namespaces/{site.namespace}/modelpools/engines"
     took = []
-    for number in range(RECONCILED):
+    for number in range(1 + RECONCILED):
         changed = site.api.patch(path, {"spec": {"maxInFlightPerEndpoint": 200 + number}})
         written, generation = time.monotonic(), changed["metadata"]["generation"]
         site.api.wait(
@@ -74,12 +75,13 @@ def test_a_changed_spec_is_told_of_in_its_status(site: Installation, figures: Fi
                 item.get("status", {}).get("observedGeneration")  # type: ignore[misc]
                 == wanted
             ),
-            LOST_SECONDS,
+            # Of a new installation the first operator has yet to lead.
+            LOST_SECONDS if number else LEADING_SECONDS,
             "the operator has seen the change",
         )
         took.append(time.monotonic() - written)
 
-    figures.add_latencies("spec_change_to_status", took)
+    figures.add_latencies("spec_change_to_status", took[1:])
 
 
 def test_idle_processes_cost_little(site: Installation, figures: Figures) -> None:

@@ -70,7 +70,6 @@ def test_uninstall_leaves_custom_resources_for_the_next_installation(
 
     assert site.api.find(path_of(site.engines)) is not None
     assert site.api.read(pool)["metadata"]["uid"] == before
-    site.release.install(site.values)
+    site.install_again()
     assert site.api.read(pool)["metadata"]["uid"] == before
-    site.wait_for_endpoints(2)
     test_chat_through_the_service(site)

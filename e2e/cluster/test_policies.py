@@ -20,10 +20,12 @@ CHANGES = 6
 def policy(site: Installation) -> Iterator[Object]:
     item = alise("SchedulingPolicy", site.namespace, "usual", {"ordering": {"name": "fcfs"}})
     site.api.create(item)
-    eventually(lambda: orderings(site) == {"fcfs"}, 10, "the policy is in force")
-    yield item
-    site.api.delete(path_of(item))
-    eventually(lambda: orderings(site) != {"fcfs"}, 10, "the defaults are back")
+    try:
+        eventually(lambda: orderings(site) == {"fcfs"}, 30, "the policy is in force")
+        yield item
+    finally:
+        site.api.delete(path_of(item))
+    eventually(lambda: orderings(site) != {"fcfs"}, 30, "the defaults are back")
 
 
 def orderings(site: Installation) -> set[str]:
@@ -65,11 +67,11 @@ def test_of_an_invalid_policy_the_last_good_one_stays(site: Installation, policy
     def reported(item: Object) -> bool:
         return condition(item, "Accepted").get("status") == "False"
 
-    told = condition(site.api.wait(path_of(policy), reported, 10, "it is reported"), "Accepted")
+    told = condition(site.api.wait(path_of(policy), reported, 30, "it is reported"), "Accepted")
 
     assert told["reason"] == "Invalid"
     assert "highQuantile" in told["message"]
     assert orderings(site) == {"fcfs"}
     site.api.patch(path_of(policy), {"spec": {"admission": None}})
     eventually(lambda: orderings(site) == {"sjf"}, IN_FORCE_SECONDS, "put right, it counts")
-    site.api.wait(path_of(policy), lambda item: not reported(item), 10, "accepted again")
+    site.api.wait(path_of(policy), lambda item: not reported(item), 30, "accepted again")

@@ -43,6 +43,8 @@ def pyproject() -> dict[str, Any]:
 
 def _top_level() -> Iterator[str]:
     for path in sorted(ROOT.iterdir()):
+        if path.name in _GENERATED:
+            continue
         if path.name == ".ci" or path.name.startswith(".pre-commit") or path.name[0] != ".":
             yield path.name
 

@@ -121,6 +121,8 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
+            # Its first look at a new kind of object may take longer than it waits for itself.
+            "--disable-admission-plugins=ResourceQuota",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
             "--allow-privileged=true",
             f"--requestheader-client-ca-file={pki}/ca.crt",

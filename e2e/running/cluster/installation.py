@@ -94,6 +94,13 @@ class Installation:
             f"every gateway has {number} endpoints",
         )
 
+    def install_again(self) -> None:
+        """``helm install`` after an uninstall."""
+        self.release.install(self.values)
+        # The chart has made another.
+        vars(self).pop("admin_token", None)
+        self.wait_for_endpoints(len(ready_pods(self.api, self.namespace, {"app": "engine"})))
+
     @contextmanager
     def client(self, key: str = "unused") -> Iterator[openai.OpenAI]:
         """The official client, without retries."""
