@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from alise_vllm.ordering.order import RequestOrder
 from alise_vllm.ordering.work import Work
-from alise_vllm.waiting import EngineRequest, work_of
+from alise_vllm.waiting import EngineRequest
 
 LOOKED_AT = 16
 """Running requests that one step looks at: all of 256 in 16 steps, as many tokens as a request has
@@ -86,7 +86,7 @@ class RunningRequests(Generic[R]):
     def rank(self, running: Sequence[R]) -> None:
         """Say with vLLM's priority who goes first when memory runs out: the highest number."""
         for request in running:
-            work = work_of(request)
+            work: Work | None = getattr(request, "alise_work", None)
             if work is None:
                 continue
             if not work.standing_until:
