@@ -1,4 +1,4 @@
-"""The configurations that users start from are configurations."""
+"""The gateway configurations that users start from are configurations."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from alise_gateway.settings import load_settings
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("gateway*.yaml"))
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
