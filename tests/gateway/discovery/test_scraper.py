@@ -37,7 +37,7 @@ class Bench:
         self.answers: dict[int, Answer] = dict.fromkeys(range(9000, 9000 + count), PAGE)
         self.asked: list[str] = []
         self.told: list[tuple[str, ScrapeResult, int | None]] = []
-        health = HealthSettings(scrape_interval_seconds=INTERVAL, scrape_timeout_seconds=0.01)
+        health = HealthSettings(scrape_interval_seconds=INTERVAL, scrape_timeout_seconds=0.3)
         backends = tuple(BackendSettings(url=f"http://127.0.0.1:{port}") for port in self.answers)
         settings = GatewaySettings(backends=backends, health=health)
         self.registry = BackendRegistry(settings, self.clock)
