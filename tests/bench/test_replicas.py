@@ -115,6 +115,8 @@ def test_excess_is_measured_against_one_gateway() -> None:
     assert passed(found)
     assert not passed(results(row(idle_seconds=1.5)))
     assert not passed(results(row(in_flight=1.06)))
+    assert passed(results(row(in_flight=1.06, late_seconds=0.3))), "the machine's doing"
+    assert "other work" in render(results(row(late_seconds=0.3))).lower()
 
 
 def test_the_document_has_every_case() -> None:

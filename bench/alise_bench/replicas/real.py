@@ -27,13 +27,15 @@ from alise_gateway.settings import GatewaySettings
 MAX_IN_FLIGHT = 16
 """Of one engine: so few that a small machine can saturate them."""
 ENGINES = 2
-RATE = 6.0
-"""Requests a second, of all together: two thirds of what the engines can do on a quiet machine."""
+RATE = 4.5
+"""Requests a second, of all together: somewhat less than what the engines can do."""
+_SPEED = 0.25
+"""Of the engines: steps of some 50 ms, so that a machine with other work can keep up with them."""
 NOTICE_SECONDS = 2.0
 """After a replica has died, the others are told."""
 _LOOK_SECONDS = 0.02
 _DRAIN_SECONDS = 30.0
-_LIMITS = Limits(prompt_chars=4_000, output_tokens=600)
+_LIMITS = Limits(prompt_chars=4_000, output_tokens=200)
 _PATH = "/v1/chat/completions"
 
 
@@ -109,7 +111,9 @@ async def _engine(plans: Sequence[Sequence[_Planned]]) -> AsyncIterator[EngineSe
     for plan in plans:
         for item in plan:
             table.add(conversation_key([("user", item.row.prompt)]), item.row.output_tokens)
-    config = EngineConfig(profile=A100, max_num_seqs=MAX_IN_FLIGHT, lengths=Lengths(table))
+    config = EngineConfig(
+        profile=A100, speed=_SPEED, max_num_seqs=MAX_IN_FLIGHT, lengths=Lengths(table)
+    )
     server = EngineServer(config)
     await server.start()
     try:

@@ -7,6 +7,7 @@ from alise_bench.overhead.report import table
 from alise_bench.overhead.tables import Table, number
 from alise_bench.replicas.results import (
     MOST_IDLE_SECONDS,
+    MOST_LATE_SECONDS,
     MOST_OVER,
     Results,
     Row,
@@ -31,6 +32,10 @@ a request waited at some gateway, *spare* the longest for which it had more than
 its requests and its memory to spare meanwhile."""
 
 
+_UNSOUND = f"""**Other work kept the machine from running the gateways of real time: where *loop
+late* exceeds {MOST_LATE_SECONDS:g} s, their figures are that work's and not judged.**"""
+
+
 def tables(results: Results) -> list[Table]:
     """One for each place, and the goals."""
     places = dict.fromkeys(row.place for row in results.rows)
@@ -40,7 +45,7 @@ def tables(results: Results) -> list[Table]:
 
 def goals_table(results: Results) -> Table:
     """What was to be shown, by the worst of all runs with several gateways."""
-    several = [row for row in results.rows if row.case != "one gateway"]
+    several = [row for row in results.rows if row.case != "one gateway" and row.is_sound]
     most = max((over(results, row) for row in several), default=0.0)
     idle = max((row.idle_seconds for row in several), default=0.0)
     verdicts = [most <= MOST_OVER, idle <= MOST_IDLE_SECONDS]
@@ -76,6 +81,8 @@ def render(results: Results) -> str:
         "the worst of them for in flight, booked, idle and spare. The rule that is measured: "
         "[design note 0012](../design/0012-gateway-replicas.md).",
     ]
+    if not all(row.is_sound for row in results.rows):
+        parts.append(_UNSOUND)
     for shape in [goals_table(results), *tables(results)[:-1]]:
         parts += [f"## {shape.title}", table(shape.columns, shape.rows)]
     parts += ["## Method", _METHOD]

@@ -14,6 +14,8 @@ MOST_OVER = 0.05
 """No backend may have more requests than it is allowed, or more memory booked than one gateway
 books, by more than this part."""
 MOST_IDLE_SECONDS = 1.0
+MOST_LATE_SECONDS = 0.25
+"""A gateway that is kept from running for longer than this acts on figures that are too old."""
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -70,6 +72,11 @@ class Row(msgspec.Struct, frozen=True):
     ttft_p99_seconds: float
     preemptions: int | None
     late_seconds: float = 0.0
+
+    @property
+    def is_sound(self) -> bool:
+        """The machine kept up with what was run on it."""
+        return self.late_seconds <= MOST_LATE_SECONDS
 
 
 class Results(msgspec.Struct, frozen=True):
