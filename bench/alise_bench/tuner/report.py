@@ -5,7 +5,7 @@ from typing import Any
 
 from alise_bench.overhead.tables import number
 from alise_bench.tuner.figures import Figures
-from alise_bench.tuner.rows import BASELINE, ORACLE, ROWS, TUNER
+from alise_bench.tuner.rows import BASELINE, ROWS, TUNER
 
 MOST_PREEMPTIONS, MOST_TTFT, MOST_CHANGES = 0.2, 0.7, 6
 """Goals: preemptions and p99 TTFT by the baseline's, changes in an hour."""
@@ -129,7 +129,7 @@ def _rows(load: float | None, rows: Sequence[Figures]) -> list[str]:
     lines += [f"| {' | '.join(line)} |" for line in table(rows)]
     lines.append("")
     for row in rows:
-        if row.row in {TUNER, ORACLE}:
+        if row.changes:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in row.rungs.items())
             lines.append(f"- {row.row}, time by the dearest setting off its base: {shares}")
     return [*lines, ""]
