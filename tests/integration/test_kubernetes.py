@@ -31,8 +31,6 @@ POOLS = resource_of(Kind.MODEL_POOL)
 INFERENCE_POOLS = resource_of(Kind.INFERENCE_POOL)
 POLICIES = resource_of(Kind.SCHEDULING_POLICY)
 TENANTS = resource_of(Kind.TENANT)
-ALWAYS_WATCHED = 5
-"""Pods, ModelPools, InferencePools, SchedulingPolicies and Tenants."""
 LENGTHS = replaying(hello=4, long=2000)
 KEY = "a-key-of-team-a-that-is-long"
 
@@ -363,10 +361,10 @@ async def test_secrets_that_nobody_names_any_more_are_read_no_more(
     server.put(SECRETS, secret("keys", first=KEY))
     async with following(server, tmp_path) as gateway:
         assert gateway.metric("alise_gateway_discovery_objects", kind="Secret") == 1
-        await server.until_watches(ALWAYS_WATCHED + 1)
+        await eventually(lambda: server.watches_of(SECRETS) == 1)
 
         server.remove(TENANTS, "team-a")
-        await server.until_watches(ALWAYS_WATCHED)
+        await eventually(lambda: server.watches_of(SECRETS) == 0)
         assert gateway.metric("alise_gateway_discovery_objects", kind="Secret") == 0
 
 
