@@ -147,6 +147,11 @@ class FakeApiServer:
         """Watches that are open."""
         return len(self._watches)
 
+    def watches_of(self, resource: Resource) -> int:
+        """Watches of one collection that are open."""
+        path = (resource.group, resource.version, resource.plural)
+        return sum(watch.path == path for watch in self._watches)
+
     async def until_watches(self, count: int) -> None:
         """Wait until exactly so many watches are open."""
         async with self._moved:

@@ -361,10 +361,10 @@ async def test_secrets_that_nobody_names_any_more_are_read_no_more(
     server.put(SECRETS, secret("keys", first=KEY))
     async with following(server, tmp_path) as gateway:
         assert gateway.metric("alise_gateway_discovery_objects", kind="Secret") == 1
-        watches = server.watches
+        await eventually(lambda: server.watches_of(SECRETS) == 1)
 
         server.remove(TENANTS, "team-a")
-        await server.until_watches(watches - 1)
+        await eventually(lambda: server.watches_of(SECRETS) == 0)
         assert gateway.metric("alise_gateway_discovery_objects", kind="Secret") == 0
 
 

@@ -54,7 +54,7 @@ async def test_the_queue_knows_the_refined_prediction(gateway: RunningGateway) -
         second.send(post(chat("write an essay", max_tokens=1_000)))
         await eventually(lambda: gateway.metric(REFINEMENTS, result="done") == 1)
         pools = gateway.app.queue._state._pools
-        (ticket,) = (ticket for pool in pools.values() for ticket in pool.everybody())
+        (ticket,) = (ticket for pool in pools for ticket in pool.everybody())
         assert ticket.prediction is not None
         (exchange,) = (e for e in gateway.app.pipeline._active if e._ticket is ticket)
         assert exchange._pending is not None

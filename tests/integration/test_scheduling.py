@@ -242,7 +242,7 @@ async def test_what_ends_otherwise_teaches_nothing(engine: RunningEngine) -> Non
 
 def flow(gateway: RunningGateway, model: str) -> Flow:
     """What the only tenant was given."""
-    share = gateway.app.queue._state._pools[model]._shares[ServiceClass.DEFAULT]
+    share = gateway.app.queue._state._pools.of(model)._shares[ServiceClass.DEFAULT]
     (only,) = share._flows.values()
     return only
 
