@@ -11,7 +11,7 @@ TURN: list[Any] = [{"role": "user", "content": "Say something."}]
 
 def test_chat_through_the_service(site: Installation) -> None:
     with site.client() as client:
-        assert [model.id for model in client.models.list()] == [MODEL]
+        assert MODEL in {model.id for model in client.models.list()}
 
         answer = client.chat.completions.create(model=MODEL, messages=TURN, max_tokens=20)
         assert answer.choices[0].message.content

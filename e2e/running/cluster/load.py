@@ -55,7 +55,7 @@ class Load:
 
 @contextmanager
 def load(
-    base_url: str, clients: int = 6, *, key: str = "unused", tokens: int = 40
+    base_url: str, clients: int = 4, *, key: str = "unused", tokens: int = 40
 ) -> Iterator[Load]:
     """Send without a pause while the block runs, half of it streamed; waits for the last answers.
 
