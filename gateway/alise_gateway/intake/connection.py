@@ -48,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
         "_last_words",
         "_limits",
         "_lingering_bytes",
+        "_made",
         "_on_closed",
         "_paused",
         "_reader",
@@ -82,6 +83,8 @@ class ClientConnection(asyncio.Protocol):
         self._current: HttpRequest | None = None
         self._exchange: Exchange | None = None
         self._closing = False
+        self._made = False
+        """Accepted connections are known a moment before they have a transport."""
         self._paused = False
         self._writing_blocked = False
 
@@ -166,19 +169,25 @@ class ClientConnection(asyncio.Protocol):
     def shut_down(self) -> None:
         """Close when idle; an answer in progress ends first."""
         self._closing = True
-        if self._phase is Phase.IDLE and self._current is None and not self._ahead:
+        idle = self._phase is Phase.IDLE and self._current is None and not self._ahead
+        if idle and self._made:
             self.transport.close()
 
     def abort(self) -> None:
         """Close now."""
-        self.transport.abort()
+        self._closing = True
+        if self._made:
+            self.transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, or close it where the server has begun to leave meanwhile."""
         self.transport = transport  # type: ignore[assignment]  # asyncio types it by its base
+        self._made = True
         self.transport.set_write_buffer_limits(_WRITE_HIGH_WATER_BYTES)
+        if self._closing:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Read requests, or let the client finish talking to nobody."""

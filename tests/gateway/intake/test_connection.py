@@ -2,10 +2,12 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import pytest
 
 from alise_core.errors import InvalidRequest, Unauthorized
+from alise_gateway.intake.connection import ClientConnection
 from alise_gateway.intake.replies import CONTINUE
 from alise_gateway.settings import LimitSettings, TimeoutSettings
 from fakes.handler import OK, Client, FakeHandler
@@ -412,6 +414,19 @@ class TestEndings:
         busy.handler.answer()
         assert b"connection: close" in busy.transport.take()
         assert busy.transport.eof
+
+    @pytest.mark.parametrize("leave", [ClientConnection.shut_down, ClientConnection.abort])
+    def test_leaving_between_accepting_and_connecting(
+        self, leave: Callable[[ClientConnection], None]
+    ) -> None:
+        """Between the two asyncio runs whatever else is due, a drain of the gateway included."""
+        client = Client()
+        late = ClientConnection(
+            client.handler, LimitSettings(), client.timeouts, client.clock, lambda _: None
+        )
+        leave(late)
+        late.connection_made(client.transport)
+        assert client.transport.is_closing()
 
     async def test_shut_down_between_two_of_a_pipeline(self) -> None:
         client = held()
