@@ -31,6 +31,10 @@ COMMANDS = {
         "alise_bench.engine_cost.cli:main",
         "what the engine plugin's order costs a step, with thousands waiting",
     ),
+    "tuner": (
+        "alise_bench.tuner.cli:main",
+        "the KV tuner over a simulated day, against settings that never change",
+    ),
     "calibrate": ("alise_bench.sim.calibrate:main", "fit the simulator to a real vLLM"),
     "make-sample": ("alise_bench.data.make_sample:main", "make the demo's prompts from data sets"),
 }

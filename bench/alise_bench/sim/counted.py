@@ -9,8 +9,8 @@ The caller owns the clock and may hold thousands of engines in one heap of their
 
 - ``begin(now)`` whenever an engine is not in a step; it returns when ``end`` is due.
 - ``end(now)`` at exactly that time; it returns what happened, with times.
-- ``submit`` and ``abort`` at any time up to the end due. Both may bring ``next_end`` forward:
-  read it again and forget the earlier one.
+- ``submit``, ``abort`` and ``cap`` at any time up to the end due. They may bring ``next_end``
+  forward: read it again and forget the earlier one.
 
 What happens at one time is handled in this order: ends, then submissions and aborts, then begins.
 
@@ -21,6 +21,8 @@ request is in the middle of its prefill, and it is the last of the batch. The ex
 request that yields to nobody but itself under the priority policy: vLLM then plans nothing
 behind it, and those behind miss that step.
 """
+
+from typing import Protocol
 
 from alise_bench.sim.counted_decode import Decoding
 from alise_bench.sim.counted_state import (
@@ -38,10 +40,29 @@ from alise_bench.sim.waiting import Policy
 from alise_core.units import Seconds
 
 
+class HostTier(Protocol):
+    """Where a request that was preempted may find its KV again."""
+
+    def found(self, run: CountedRun, engine: "CountedEngine") -> int:
+        """Tokens of ``run`` that need not be computed, less than its length; without effect."""
+        ...
+
+    def load(self, run: CountedRun, tokens: int) -> float:
+        """So many are loaded and the rest is computed; returns the seconds that loading takes."""
+        ...
+
+
 class CountedEngine:
     """One engine in virtual time; see the module for how to drive it.
 
+    Args:
+        config: Of the scheduler.
+        profile: Times and sizes.
+        tier: Where preempted requests find their KV; without one they are computed anew.
+
     Attributes:
+        max_active: Requests that may run at once; ``cap`` changes it.
+        computed_tokens: Whose KV was computed since the start, again where it had been lost.
         preemptions: Since the start, counted when they happen.
         reported_preemptions: Since the start, counted when the victim next produces a token.
         steps: Steps begun, up to the one in progress at the last call.
@@ -53,7 +74,9 @@ class CountedEngine:
             can never fit. Refused before any state changes.
     """
 
-    def __init__(self, config: SchedulerConfig, profile: Profile) -> None:
+    def __init__(
+        self, config: SchedulerConfig, profile: Profile, tier: HostTier | None = None
+    ) -> None:
         if config.prefix_caching:
             raise ValueError("a counted engine has no prefix cache: set prefix_caching=False")
         if config.num_blocks < 2 or config.block_size < 1:  # noqa: PLR2004  null block plus one
@@ -64,6 +87,10 @@ class CountedEngine:
         self.reported_preemptions = 0
         self.steps = 0
         self.busy_seconds = 0.0
+        self.computed_tokens = 0
+        self.max_active = config.max_num_seqs
+        self._tier = tier
+        self._load_seconds = 0.0
         self._usable = config.num_blocks - 1
         self._free = self._usable
         self._live: dict[int, CountedRun] = {}
@@ -91,6 +118,11 @@ class CountedEngine:
     def running(self) -> int:
         """Requests in the batch."""
         return len(self._running)
+
+    @property
+    def held_tokens(self) -> int:
+        """KV slots that requests hold."""
+        return (self._usable - self._free) * self.config.block_size
 
     @property
     def waiting(self) -> int:
@@ -135,6 +167,12 @@ class CountedEngine:
         if self._following and self._queue.peek() is run:
             self._cut(now)
 
+    def cap(self, most: int, now: Seconds) -> None:
+        """Let at most so many requests run at once; those that run go on."""
+        if most > self.max_active and self._following:
+            self._cut(now)
+        self.max_active = most
+
     def abort(self, number: int, now: Seconds) -> bool:
         """Drop a request wherever it is; ``False`` when it is already gone."""
         run = self._live.get(number)
@@ -162,7 +200,8 @@ class CountedEngine:
         while self._live:
             batch = self._plan()
             if batch.decode_sequences or batch.prefill_tokens:
-                self._duration = self.profile.step_seconds(batch)
+                self._duration = self.profile.step_seconds(batch) + self._load_seconds
+                self._load_seconds = 0.0
                 self.steps += 1
                 self.busy_seconds += self._duration
                 self._end = self._ends_after(self._following)
@@ -182,6 +221,7 @@ class CountedEngine:
             raise RuntimeError(f"the end due is at {self._end}, not at {now}")
         self._advance(self._following)
         self._end = None
+        self.computed_tokens += self._decoding.count + sum(count for _, count in self._chunks)
         events, self._events = self._events, []
         for run in self._decoding.take_finished():
             self._free += self._decoding.held(run)
@@ -259,6 +299,7 @@ class CountedEngine:
         if count == 0:
             return
         self._free -= self._decoding.advance(count)
+        self.computed_tokens += count * self._decoding.count
         self.steps += count
         self.busy_seconds += count * (self._duration + self._growth * (count + 1) / 2)
         self._start = self._ends_after(count - 1)
@@ -289,20 +330,24 @@ class CountedEngine:
 
     def _admit_waiting(self, budget: int) -> None:
         config = self.config
-        while budget > 0 and len(self._running) < config.max_num_seqs:
+        while budget > 0 and len(self._running) < min(config.max_num_seqs, self.max_active):
             run = self._queue.peek()
             if run is None:
                 return
-            count = min(run.length, budget)
-            demand = run.length if config.reserve_full_prompt else count
+            found = 0 if self._tier is None else self._tier.found(run, self)
+            count = min(run.length - found, budget)
+            demand = run.length if config.reserve_full_prompt else found + count
             if self._blocks_for(demand) > self._free:
                 return
             self._queue.pop()
             self._admitted += 1
             run.stage = Stage.PREFILL
             run.place = self._admitted
-            run.blocks = self._blocks_for(count)
+            run.computed = found
+            run.blocks = self._blocks_for(found + count)
             self._free -= run.blocks
+            if run.preemptions and self._tier is not None:
+                self._load_seconds += self._tier.load(run, found)
             self._running[run.item.number] = run
             self._chunks.append((run, count))
             budget -= count

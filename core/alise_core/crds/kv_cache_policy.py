@@ -329,6 +329,12 @@ class PoolTuningStatus(Spec):
         default=None, description="What was done, or recommended, last."
     )
     waiting_for: Text = Field(default="", description="Why nothing is done now.")
+    memory: Annotated[str, at_most(16_384)] = Field(
+        default="",
+        max_length=16_384,
+        description="What the tuner goes on from after a restart of the operator: its own notation, "
+        "and nothing to rely on.",
+    )
 
 
 class KVCachePolicyStatus(Spec):

@@ -1,0 +1,174 @@
+"""``alise bench tuner``: the KV tuner over a simulated day."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from alise_bench.compare.conditions import read_machine
+from alise_bench.tuner.control import Moment
+from alise_bench.tuner.day import Asked, built_in, from_file, read_day
+from alise_bench.tuner.figures import Figures, figures_of
+from alise_bench.tuner.plot import draw
+from alise_bench.tuner.report import COLUMNS, goals, render, table
+from alise_bench.tuner.rows import BASELINE, ROWS, SPEC, TUNER, Row
+from alise_bench.tuner.run import full_rate, run_row
+from alise_bench.tuner.world import Setup
+from alise_core.errors import ConfigError
+
+BUILT_IN = "builtin"
+NAME = "tuner"
+_TIMELINE_SECONDS = 300.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run it; 0 when everything ran, whether or not goals were met."""
+    options = _parse(arguments)
+    setup = replace(Setup(), pods=options.pods, fp8_slowdown=options.fp8_slowdown)
+    rows = [row for row in ROWS if not options.row or row.name in options.row]
+    if not rows:
+        raise ConfigError(f"--row: none of {', '.join(options.row)}; see --help")
+    conditions = _conditions(options, setup)
+    found: list[Figures] = []
+    days: dict[str, Sequence[Moment]] = {}
+    for load, asked in _days(options, setup, conditions):
+        for row in rows:
+            figures, moments = _run(row, load, asked, setup)
+            found.append(figures)
+            days[row.name] = moments
+            if not options.json:
+                _show([figures], heading=row is rows[0])
+    if options.json:
+        sys.stdout.write(json.dumps(_document(found, conditions, days), indent=1) + "\n")
+    if options.out is not None:
+        _publish(options.out, found, conditions, days)
+    return 0
+
+
+def _run(
+    row: Row, load: float | None, asked: Sequence[Asked], setup: Setup
+) -> tuple[Figures, Sequence[Moment]]:
+    run = run_row(row, asked, setup)
+    return figures_of(row.name, load, run, SPEC.pace.stabilization_seconds), run.moments
+
+
+def _days(
+    options: argparse.Namespace, setup: Setup, conditions: dict[str, object]
+) -> list[tuple[float | None, list[Asked]]]:
+    most = setup.profile.max_model_len - 1
+    if options.trace != BUILT_IN:
+        return [(None, from_file(Path(options.trace), most, options.seed))]
+    day = read_day()
+    full = full_rate(day, setup, options.seed)
+    conditions["load 1"] = f"{full:.3f} requests/s in the busiest window: exact KV just full"
+    conditions.update({f"source of {name}": said for name, said in day.facts.items()})
+    return [
+        (load, built_in(day, load * full, options.hours, most, options.seed))
+        for load in options.load
+    ]
+
+
+def _conditions(options: argparse.Namespace, setup: Setup) -> dict[str, object]:
+    return {
+        **read_machine(),
+        "trace": options.trace,
+        "hours": options.hours,
+        "seed": options.seed,
+        "pods": setup.pods,
+        "profile": setup.profile.name,
+        "KV tokens per pod": setup.profile.kv_tokens,
+        "profile source": setup.profile.source,
+        "fp8 slowdown": setup.fp8_slowdown,
+        "scrape and decision every": f"{setup.look_seconds:g} s",
+        "policy": SPEC.model_dump_json(by_alias=True, exclude_defaults=True),
+    }
+
+
+def _show(rows: Sequence[Figures], *, heading: bool) -> None:
+    width = max(len(row.name) for row in ROWS)
+    if heading:
+        load = rows[0].load
+        name = "" if load is None else f"load {load:g}"
+        sys.stdout.write(f"\n{name:<{width}}  {'  '.join(COLUMNS)}\n")
+    for name, *cells in table(rows):
+        aligned = (f"{cell:>{len(title)}}" for cell, title in zip(cells, COLUMNS, strict=True))
+        sys.stdout.write(f"{name:<{width}}  {'  '.join(aligned)}\n")
+        sys.stdout.flush()
+
+
+def _document(
+    rows: Sequence[Figures], conditions: dict[str, object], days: dict[str, Sequence[Moment]]
+) -> dict[str, object]:
+    return {
+        "conditions": conditions,
+        "goals": [
+            {"load": load, "goal": name, "at_most": most, "reached": got, "met": met}
+            for load, name, most, got, met in goals(rows)
+        ],
+        "rows": [asdict(row) for row in rows],
+        "timeline_of_the_last_load": {
+            name: [asdict(moment) for moment in _thinned(moments)]
+            for name, moments in days.items()
+            if name in {BASELINE, TUNER}
+        },
+    }
+
+
+def _thinned(moments: Sequence[Moment]) -> list[Moment]:
+    kept: list[Moment] = []
+    for moment in moments:
+        if not kept or moment.at - kept[-1].at >= _TIMELINE_SECONDS:
+            kept.append(moment)
+    return kept
+
+
+def _publish(
+    folder: Path,
+    rows: Sequence[Figures],
+    conditions: dict[str, object],
+    days: dict[str, Sequence[Moment]],
+) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_document(rows, conditions, days)) + "\n"
+        (folder / f"{NAME}.json").write_text(text, encoding="utf-8")
+        picture = f"{NAME}.svg"
+        draw(days, folder / picture, SPEC.pressure.high, SPEC.pressure.low)
+        document = render(rows, conditions, picture)
+        (folder / f"{NAME}.md").write_text(document, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: {error.strerror}; name another folder") from error
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    names = ", ".join(row.name for row in ROWS)
+    parser = argparse.ArgumentParser(
+        prog="alise bench tuner", description=__doc__, epilog=f"rows: {names}"
+    )
+    parser.add_argument("--trace", default=BUILT_IN, help="'builtin', or a file of JSON lines")
+    parser.add_argument("--hours", type=_positive, default=24.0, help="of the built-in day")
+    parser.add_argument(
+        "--load",
+        type=_positive,
+        nargs="+",
+        default=[0.8, 0.9, 1.0],
+        help="KV need of the built-in day's busiest window by the pool's exact KV",
+    )
+    parser.add_argument("--pods", type=int, choices=range(1, 65), default=4, metavar="1..64")
+    parser.add_argument("--row", action="append", default=[], help="only this one; repeatable")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--fp8-slowdown", type=_positive, default=1.0, help="of every step with fp8 KV"
+    )
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--out", type=Path, help="folder for tuner.md, tuner.json, tuner.svg")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value

@@ -1,0 +1,57 @@
+"""What a person would type to do the same. Pure.
+
+Values come from a validated policy and from names of Kubernetes objects; all are quoted.
+"""
+
+import json
+from collections.abc import Iterable
+from shlex import quote
+
+from alise_operator.tuning.observed import Observed, Workload
+from alise_operator.tuning.plan import Action, SetDtype, Tune
+
+_ARGUMENT = "--kv-cache-dtype"
+_TOKEN = "${ALISE_ADMIN_TOKEN:-$(cat /etc/alise/token 2>/dev/null)}"
+"""Where docs/engine.md puts the admin token; it never leaves the pod."""
+
+
+def commands_for(observed: Observed, actions: Iterable[Action]) -> tuple[str, ...]:
+    """A command for each action."""
+    return tuple(_command(observed, action) for action in actions)
+
+
+def _command(observed: Observed, action: Action) -> str:
+    match action:
+        case Tune():
+            return _tune(observed.namespace, action)
+        case SetDtype():
+            return _set_dtype(observed, action)
+
+
+def _tune(namespace: str, action: Tune) -> str:
+    body = json.dumps(action.changes)
+    inner = (
+        f'curl -fsS -H "Authorization: Bearer {_TOKEN}" -d {quote(body)} localhost:8000/alise/tune'
+    )
+    return f"kubectl -n {quote(namespace)} exec {quote(action.pod)} -- sh -c {quote(inner)}"
+
+
+def _set_dtype(observed: Observed, action: SetDtype) -> str:
+    workload = observed.workload
+    argument = f"{_ARGUMENT}={action.dtype}"
+    if workload is None:
+        return (
+            f"# what owns the pods of {observed.pool} is not known: "
+            f"start vLLM there with {argument}"
+        )
+    patch = json.dumps([_operation(workload, argument)])
+    target = quote(f"{workload.kind.lower()}/{workload.name}")
+    namespace = quote(observed.namespace)
+    return f"kubectl -n {namespace} patch {target} --type=json -p {quote(patch)}"
+
+
+def _operation(workload: Workload, argument: str) -> dict[str, object]:
+    home = f"/spec/template/spec/containers/{workload.container}/args"
+    if workload.dtype_argument is None:
+        return {"op": "add", "path": f"{home}/-", "value": argument}
+    return {"op": "replace", "path": f"{home}/{workload.dtype_argument}", "value": argument}

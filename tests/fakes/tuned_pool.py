@@ -1,0 +1,166 @@
+"""A pool of engines with the plugin, in a few numbers: what the tuner sees, and what it changes."""
+
+import random
+from dataclasses import dataclass, field
+
+from alise_operator.tuning.observed import (
+    DemandObserved,
+    Doubt,
+    DoubtKind,
+    GateResult,
+    Observed,
+    PluginObserved,
+    PodObserved,
+    Workload,
+)
+from alise_operator.tuning.plan import Action, SetDtype, Tune
+from alise_operator.tuning.platforms import capacity_factor, same_dtype
+
+CAPACITY_TOKENS = 100_000
+SLOTS = 200
+TOKENS_PER_REQUEST = 1_000
+
+
+@dataclass
+class FakePod:
+    """One engine.
+
+    Attributes:
+        starting: Ticks until it serves; it shows nothing meanwhile.
+        used: Fill of its host tier.
+    """
+
+    name: str
+    dtype: str = "auto"
+    active_requests: int = SLOTS
+    level: str = "none"
+    eviction: str = "lru"
+    tier_bytes: int = 1 << 30
+    starting: int = 0
+    used: float = 1.0
+    told: int = 0
+
+    def restart(self, dtype: str, ticks: int) -> None:
+        """Everything that was told is forgotten."""
+        self.dtype, self.active_requests, self.level = dtype, SLOTS, "none"
+        self.eviction, self.tier_bytes, self.starting = "lru", 1 << 30, ticks
+
+
+@dataclass
+class FakePool:
+    """Engines that share a load, and what can go wrong with them.
+
+    Attributes:
+        load: KV tokens that all requests together need, by the capacity of one exact pod.
+        lost: Chance that a pod does not hear what it is told.
+        blind: Chance that a pod's figures cannot be trusted at a look.
+        gate: What the canary's gate will say; ``None`` says nothing.
+    """
+
+    pods: list[FakePod]
+    load: float = 0.5
+    lost: float = 0.0
+    blind: float = 0.0
+    gate: bool | None = True
+    demand: bool = False
+    restart_ticks: int = 3
+    plugin: bool = True
+    chance: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311
+    actions: list[Action] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, count: int = 2, **values: object) -> "FakePool":
+        return cls([FakePod(f"pod-{number}") for number in range(count)], **values)  # type: ignore[arg-type]
+
+    def observe(self) -> Observed:
+        share = self.load / len(self.pods)
+        demand = None
+        if self.demand:
+            need = self.load * CAPACITY_TOKENS
+            demand = DemandObserved(need, need * 1.1, 1.0)
+        gate = None
+        canary = next((pod for pod in self.pods if pod.dtype != "auto" and not pod.starting), None)
+        if canary is not None and self.gate is not None:
+            gate = GateResult(canary.dtype, self.gate, "as the test has it")
+        return Observed(
+            "models",
+            "chat",
+            tuple(self._look(pod, share) for pod in self.pods),
+            demand=demand,
+            workload=Workload("Deployment", "vllm"),
+            gate=gate,
+        )
+
+    def carry_out(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            self.actions.append(action)
+            match action:
+                case Tune():
+                    self._tune(action)
+                case SetDtype():
+                    self._set_dtype(action)
+
+    def tick(self) -> None:
+        for pod in self.pods:
+            pod.starting = max(0, pod.starting - 1)
+
+    def named(self, name: str) -> FakePod:
+        return next(pod for pod in self.pods if pod.name == name)
+
+    def _tune(self, action: Tune) -> None:
+        pod = self.named(action.pod)
+        if self.chance.random() < self.lost or pod.starting:
+            return
+        pod.told += 1
+        scheduler, tier = action.changes.get("scheduler", {}), action.changes.get("tier", {})
+        pod.active_requests = int(scheduler.get("max_active_requests", pod.active_requests))
+        pod.level = str(tier.get("level", pod.level))
+        pod.eviction = str(tier.get("eviction", pod.eviction))
+        pod.tier_bytes = int(tier.get("capacity_bytes", pod.tier_bytes))
+
+    def _set_dtype(self, action: SetDtype) -> None:
+        """As a Deployment would: one pod at a time."""
+        have = [pod for pod in self.pods if same_dtype(pod.dtype, action.dtype)]
+        others = [pod for pod in self.pods if not same_dtype(pod.dtype, action.dtype)]
+        most = len(self.pods) if action.most_pods is None else action.most_pods
+        if others and len(have) < most and not any(pod.starting for pod in self.pods):
+            others[0].restart(action.dtype, self.restart_ticks)
+
+    def _look(self, pod: FakePod, share: float) -> PodObserved:
+        if pod.starting:
+            doubt = Doubt(DoubtKind.MISSING, f"{pod.name} has never answered")
+            return PodObserved(pod.name, doubts=(doubt,))
+        doubts: tuple[Doubt, ...] = ()
+        if self.chance.random() < self.blind:
+            doubts = (Doubt(DoubtKind.GAPS, f"{pod.name} was seen for 3 s"),)
+        capacity = capacity_factor(pod.dtype)
+        wanted = share * CAPACITY_TOKENS / TOKENS_PER_REQUEST
+        room = capacity * CAPACITY_TOKENS / TOKENS_PER_REQUEST
+        running = min(wanted, pod.active_requests, room)
+        plugin = PluginObserved(
+            age_seconds=1.0,
+            active_requests=pod.active_requests,
+            slots=SLOTS,
+            level=pod.level,
+            eviction=pod.eviction,
+            tier_bytes=pod.tier_bytes,
+            used_ratio=pod.used,
+            evicted_tokens_per_second=1.0 if pod.used >= 1 else 0.0,
+        )
+        return PodObserved(
+            pod.name,
+            age_seconds=1.0,
+            covered_seconds=30.0,
+            usage_ratio=running / room,
+            usage_peak_ratio=running / room,
+            usage_slope=0.0,
+            running=running,
+            waiting=max(0.0, wanted - running),
+            preemptions_per_second=1.0 if wanted > room and running >= 0.95 * room else 0.0,
+            finished_per_second=2.0,
+            capacity_tokens=int(capacity * CAPACITY_TOKENS),
+            dtype=pod.dtype,
+            prefix_caching=True,
+            plugin=plugin if self.plugin else None,
+            doubts=doubts,
+        )
