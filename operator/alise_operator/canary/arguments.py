@@ -95,9 +95,7 @@ def write_argument(line: CommandLine, argument: Argument, value: str | None) -> 
     return words.splice(found.value_index, start, start + len(old), value)
 
 
-def _added(
-    line: CommandLine, words: Words, argument: Argument, value: str | None
-) -> CommandLine:
+def _added(line: CommandLine, words: Words, argument: Argument, value: str | None) -> CommandLine:
     _refuse_hidden(words.words, argument)
     if value is None:
         return line
@@ -160,7 +158,7 @@ def _first(words: Sequence[str]) -> int:
 
 
 def _is_server(line: CommandLine) -> bool:
-    """vLLM is started there, or, without a command, by the image."""
+    """VLLM is started there, or, without a command, by the image."""
     return bool(_first(line.whole)) or not line.command
 
 
@@ -174,9 +172,7 @@ def _find(words: Sequence[Word], argument: Argument) -> _Found | None:
             raise Refused("a word '--' ends the options: take it out")
         name = head.replace("_", "-")
         if name == argument.name:
-            found.append(
-                _Found(at, 1, at, len(head) + 1) if equals else _Found(at, 2, at + 1, 0)
-            )
+            found.append(_Found(at, 1, at, len(head) + 1) if equals else _Found(at, 2, at + 1, 0))
         else:
             _refuse_similar(argument, name, word.text)
     if len(found) > 1:
