@@ -8,11 +8,15 @@ import structlog
 import uvloop
 
 from alise_cluster.client import load_cluster
+from alise_core.clock import MonotonicClock
 from alise_core.errors import AliseError
 from alise_operator.act.parents import remove_parents
 from alise_operator.app import Operator, namespace_of, parent_of
 from alise_operator.logs import configure_logging
 from alise_operator.settings import OperatorSettings
+from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.tender import KvTuner
+from alise_operator.tuning.tokens import AdminTokens
 
 
 def run(settings: OperatorSettings) -> int:
@@ -29,7 +33,12 @@ def clean_up(settings: OperatorSettings) -> int:
 
 
 async def _serve(settings: OperatorSettings) -> None:
-    operator, stop = Operator(settings), asyncio.Event()
+    clock = MonotonicClock()
+    client = load_cluster(settings.kubeconfig, settings.context, clock)
+    engines = Engines(clock, settings.scrape_timeout_seconds)
+    tokens = AdminTokens(client, clock)
+    tuner = KvTuner(engines, tokens.read, clock, settings.tuner_interval_seconds)
+    operator, stop = Operator(settings, tuner, client), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -40,7 +49,10 @@ async def _serve(settings: OperatorSettings) -> None:
         metrics=f"{settings.metrics_host}:{settings.metrics_port}",
         all_namespaces=settings.all_namespaces,
     )
-    await operator.run(stop)
+    try:
+        await operator.run(stop)
+    finally:
+        await tuner.close()
     log.info("operator_stopped")
 
 

@@ -39,8 +39,9 @@ def serve(sim: CountedEngine, count: int, output: int = 400) -> list[Event]:
     for number in range(count):
         sim.submit(CountedRequest(number, 100, output), Seconds(0.0))
     events: list[Event] = []
-    now: Seconds | None = Seconds(0.0)
-    while (now := sim.begin(now)) is not None:
+    now = Seconds(0.0)
+    while (due := sim.begin(now)) is not None:
+        now = due
         events += sim.end(now)
         sim.check()
     return events

@@ -101,7 +101,7 @@ def test_old_figures_are_stale() -> None:
     ids=str,
 )
 def test_what_cannot_be_is_contradictory(wrong: dict[str, float]) -> None:
-    pod = looked(*(sample(float(at), **wrong) for at in range(0, 61, 5)))  # type: ignore[arg-type]
+    pod = looked(*(sample(float(at), **wrong) for at in range(0, 61, 5)))
 
     assert kinds(pod) & {DoubtKind.CONTRADICTORY, DoubtKind.MISSING}
     assert all(pod.name in doubt.text for doubt in pod.doubts)

@@ -1,0 +1,228 @@
+"""The tuner with engines that answer as the plugin does."""
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from alise_core.crds.base import SecretRef
+from alise_core.crds.conditions import ConditionStatus, ConditionType
+from alise_core.crds.governing import PoolRef
+from alise_core.crds.names import Kind
+from alise_operator.decide.pods import Pod
+from alise_operator.decide.tuning import TuningReport
+from alise_operator.tending import TendedPool
+from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.tender import KvTuner
+from fakes.clock import FakeClock
+from fakes.custom_objects import a_policy, stored
+from fakes.tuned_engine import CHUNK, TOKEN, EngineNet, TunedEngine
+
+REF = PoolRef("ns", Kind.MODEL_POOL, "chat")
+SPEC: dict[str, Any] = {
+    "mode": "Auto",
+    "activeRequests": {"min": 8},
+    "hostTier": {"levels": ["none", "int8"], "evictionPolicies": ["lru", "ewt"]},
+    "dtypes": {"platform": "cpu", "ladder": ["auto", "fp8"]},
+}
+
+
+class Scene:
+    """Two engines, the tuner, and what it reports."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.clock = FakeClock()
+        self.engines = (TunedEngine(), TunedEngine())
+        self.net = EngineNet(e10_0_0_1=self.engines[0], e10_0_0_2=self.engines[1])
+        self.published: list[TuningReport] = []
+        self.told_before: list[int] = []
+        self.tuner = self.make_tuner()
+        policy = stored(Kind.KV_CACHE_POLICY, a_policy("kv", **{**SPEC, **spec}))
+        pods = tuple(
+            Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place + 1}", "Running", True)
+            for place in range(2)
+        )
+        self.pool = TendedPool(REF, policy, pods, (8000,), admin_token=SecretRef(name="token"))
+
+    def make_tuner(self) -> KvTuner:
+        net = self.net
+        engines = Engines(self.clock, 5.0, lambda: httpx.AsyncClient(transport=net))
+
+        async def read_token(namespace: str, ref: SecretRef) -> str | None:
+            return TOKEN if (namespace, ref.name) == ("ns", "token") else None
+
+        return KvTuner(engines, read_token, self.clock, 10.0)
+
+    async def publish(self, report: TuningReport) -> None:
+        self.published.append(report)
+        self.told_before.append(sum(len(engine.told) for engine in self.engines))
+
+    async def look(self, times: int = 1) -> TuningReport:
+        for _ in range(times):
+            self.clock.advance(10)
+            for engine in self.engines:
+                engine.finished += 10
+                engine.preemptions += 2 if engine.usage > 0.95 else 0
+            report = await self.tuner.tend(self.pool, self.publish)
+        return report
+
+    def press(self, usage: float = 0.99, waiting: float = 20.0) -> None:
+        for engine in self.engines:
+            engine.usage, engine.waiting = usage, waiting
+
+
+async def test_under_pressure_hot_knobs_are_turned_and_the_decision_is_on_record_first() -> None:
+    scene = Scene()
+    await scene.look(5)
+    assert scene.published == []
+    scene.press()
+
+    await scene.look(3)
+
+    caps = {engine.limits.max_num_active_reqs for engine in scene.engines}
+    assert len(caps) == 1
+    assert 8 <= caps.pop() < 64
+    assert scene.told_before[0] == 0
+    status = scene.published[0].status
+    assert status.last_action is not None
+    assert "active_requests 64 ->" in status.last_action.action
+    assert status.rung.startswith("active_requests=")
+    assert TOKEN not in status.model_dump_json()
+
+
+async def test_it_relaxes_when_the_pressure_is_gone() -> None:
+    scene = Scene()
+    await scene.look(5)
+    scene.press()
+    await scene.look(3)
+    scene.press(0.2, 0.0)
+
+    report = await scene.look(80)
+
+    assert {engine.limits.max_num_active_reqs for engine in scene.engines} == {64}
+    assert report.status.rung == "base"
+
+
+async def test_a_restarted_operator_goes_on_from_the_status() -> None:
+    scene = Scene()
+    await scene.look(5)
+    scene.press()
+    report = await scene.look(3)
+    cap = scene.engines[0].limits.max_num_active_reqs
+    scene.tuner = scene.make_tuner()
+    line = report.status.model_dump(mode="json", by_alias=True)
+    scene.pool = replace(scene.pool, standing=line)
+    scene.engines[1].start()
+
+    again = await scene.look()
+
+    assert scene.engines[1].limits.max_num_active_reqs == cap
+    assert again.status.last_action == report.status.last_action
+
+
+async def test_recommend_tells_the_command_and_touches_nothing() -> None:
+    scene = Scene(mode="Recommend")
+    await scene.look(5)
+    scene.press()
+
+    report = await scene.look(3)
+
+    assert [engine.told for engine in scene.engines] == [[], []]
+    assert not [asked for asked in scene.net.asked if asked.startswith("POST")]
+    assert report.status.last_action is not None
+    assert report.status.last_action.action.startswith("recommended: active_requests")
+    assert "kubectl -n ns exec chat-0" in str(report.status.last_action.command)
+
+
+async def test_an_engine_that_refuses_is_told_of() -> None:
+    scene = Scene()
+    await scene.look(5)
+    scene.press()
+    for engine in scene.engines:
+        engine.plugin = False  # from now on, as after a downgrade
+    await scene.look(3)
+
+    report = await scene.look()
+
+    assert scene.engines[0].limits.max_num_active_reqs == 64
+    degraded = next(found for found in report.findings if found.type is ConditionType.DEGRADED)
+    told = degraded.status is ConditionStatus.TRUE or report.status.waiting_for
+    assert told
+
+
+async def test_an_endpoint_that_lies_is_found_out_by_reading_back() -> None:
+    scene = Scene()
+    await scene.look(5)
+    scene.press()
+    scene.engines[0].lies = True
+
+    report = await scene.look(6)
+
+    progressing = next(one for one in report.findings if one.type is ConditionType.PROGRESSING)
+    assert progressing.status is ConditionStatus.TRUE
+    assert "not as desired" in progressing.message
+    assert scene.engines[1].limits.max_num_active_reqs < 64
+
+
+@pytest.mark.parametrize("fault", ["silent", "foreign"])
+async def test_figures_that_are_not_there_hold_it_still(fault: str) -> None:
+    scene = Scene()
+    await scene.look(5)
+    scene.press()
+    for engine in scene.engines:
+        setattr(engine, fault, True)
+
+    report = await scene.look(5)
+
+    assert report.status.waiting_for.startswith("MetricsNotTrusted")
+    assert [engine.told for engine in scene.engines] == [[], []]
+
+
+async def test_a_paused_pool_is_left_alone() -> None:
+    scene = Scene()
+    scene.pool = replace(scene.pool, paused=True)
+    scene.press()
+
+    report = await scene.look(5)
+
+    assert report.status.waiting_for.startswith("Paused")
+    assert [engine.told for engine in scene.engines] == [[], []]
+
+
+async def test_nothing_restarts_pods_yet() -> None:
+    scene = Scene(activeRequests={})
+    await scene.look(5)
+    scene.press()
+
+    report = await scene.look(120)
+
+    assert "cold" in report.status.memory
+    assert '"cold":null' in report.status.memory
+    assert report.status.rung in {"base", "replicas=4"} or "level" in report.status.rung
+
+
+async def test_a_status_in_which_only_figures_move_is_not_written_every_time() -> None:
+    scene = Scene()
+    await scene.look(5)
+    reports = []
+    for place in range(6):
+        scene.press(0.7 + place / 100, 0.0)
+        reports.append(await scene.look())
+
+    assert len({id(report.status) for report in reports}) <= 2
+
+
+async def test_the_tier_is_packed_denser_when_it_drops_what_is_wanted() -> None:
+    scene = Scene(activeRequests={})
+    await scene.look(5)
+    scene.press()
+    for _ in range(12):
+        for engine in scene.engines:
+            engine.tier.store.counts.refused += 5
+            engine.order.counts.recomputed_tokens += 100
+        await scene.look(1)
+
+    assert {engine.tier.settings.eviction for engine in scene.engines} == {"ewt"}
+    assert {str(engine.tier.settings.level) for engine in scene.engines} == {"int8"}
+    assert {engine.tier.settings.capacity_bytes for engine in scene.engines} == {20 * CHUNK}
