@@ -15,6 +15,7 @@ from alise_operator.canary.seen import Judged, Seen, SeenPod, seen_pod
 
 CONTAINER = "vllm"
 LABELS = {"app": "engines"}
+SHM = "/dev/shm"  # noqa: S108  a mount path
 Json = dict[str, Any]
 
 
@@ -90,7 +91,7 @@ class FakeWorkload:
             "name": CONTAINER,
             "args": list(args),
             "resources": {"limits": {"memory": "64Gi"}, "requests": {"memory": "64Gi"}},
-            "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+            "volumeMounts": [{"name": "shm", "mountPath": SHM}],
         }
         volumes = [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}]
         template = {
@@ -152,7 +153,7 @@ class FakeWorkload:
     ) -> Seen:
         raws = [seen_pod(pod.raw(), CONTAINER) for pod in self.pods]
         pods: tuple[SeenPod, ...] = tuple(pod for pod in raws if pod is not None)
-        return Seen(copy.deepcopy(self.raw), pods, blocked_by, judged, paused)
+        return Seen(self.raw, pods, blocked_by, judged, paused)
 
     def patch(self, body: Mapping[str, Any]) -> None:
         version = body["metadata"].get("resourceVersion")

@@ -1,1 +1,1 @@
-"""A change of vLLM's arguments goes through a workload: one pod first, compared, then the others."""
+"""A change of vLLM's arguments goes through a workload: one pod first, compared, then all."""

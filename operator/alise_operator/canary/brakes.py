@@ -1,9 +1,9 @@
 """How a workload is made to change exactly so many pods and then wait. Pure.
 
 A StatefulSet has ``partition`` for that. A Deployment has not, but this: a new pod that never
-counts as available (``minReadySeconds`` of a year) uses up ``maxUnavailable`` for good, so that with
-``maxSurge: 0`` exactly ``maxUnavailable`` pods are of the new template. Old ReplicaSets keep the
-``minReadySeconds`` they were made with, so their pods stay available.
+counts as available (``minReadySeconds`` of a year) uses up ``maxUnavailable`` for good, so that
+with ``maxSurge: 0`` exactly ``maxUnavailable`` pods are of the new template. Old ReplicaSets keep
+the ``minReadySeconds`` they were made with, so their pods stay available.
 
 Source: Kubernetes ``pkg/controller/deployment/rolling.go`` (``reconcileOldReplicaSets``:
 ``maxScaledDown = allPods - minAvailable - newUnavailable``) and ``sync.go`` (only the new

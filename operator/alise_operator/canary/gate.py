@@ -104,7 +104,7 @@ def judge(
                       gate.max_preemption_ratio),
         _failures(canary, controls),
         *(_gaps(gate, canary, controls, part) for part in _QUANTILES),
-        *_answers(gate, quality),
+        *answer_checks(gate, quality),
     ]  # fmt: skip
     return Verdict(tuple(check for check in checks if check is not None))
 
@@ -167,9 +167,7 @@ def _failures(canary: Stretch, controls: Sequence[Stretch]) -> Check | None:
     return _per_finished(Counter.ALLOCATION_FAILURES, name, canary, controls, 1.0)
 
 
-def _gaps(
-    gate: QualityGate, canary: Stretch, controls: Sequence[Stretch], part: float
-) -> Check:
+def _gaps(gate: QualityGate, canary: Stretch, controls: Sequence[Stretch], part: float) -> Check:
     name = f"ITL p{part * 100:.0f}"
     ours = increase(canary.first.itl, canary.last.itl)
     theirs = [increase(one.first.itl, one.last.itl) for one in controls]
@@ -187,7 +185,8 @@ def _gaps(
     return Check(name, _bounded(mine, gate.max_itl_ratio * other), text)
 
 
-def _answers(gate: QualityGate, quality: Quality | None) -> tuple[Check, ...]:
+def answer_checks(gate: QualityGate, quality: Quality | None) -> tuple[Check, ...]:
+    """What the probes say."""
     if quality is None:
         return (Check("answers", Outcome.NOT_YET, "its answers were not probed yet"),)
     if quality.broken:

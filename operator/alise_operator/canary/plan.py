@@ -132,6 +132,9 @@ class _Looking:
         underway = self.record.underway
         if underway is None:
             return self._idle()
+        return self._disturbed(underway) or self._undisturbed(underway)
+
+    def _disturbed(self, underway: Underway) -> Look | None:
         edit = self._edited(underway)
         if edit:
             return self._abandon(underway, edit)
@@ -139,18 +142,19 @@ class _Looking:
             return self._pause(underway)
         if self.record != self.written or underway.paused_at is not None:
             return self._resume(underway)
+        return None
+
+    def _undisturbed(self, underway: Underway) -> Look:
         if underway.phase is Phase.BACK:
             return self._back(underway)
         if not self._wants(underway):
             return self._fail(underway, "it is not wanted any more", hold=False)
-        rebraked = self._rebrake(underway)
-        if rebraked is not None:
-            return rebraked
-        if underway.phase is Phase.CANARY:
-            return self._canary(underway)
-        if underway.phase is Phase.PASSED:
-            return self._passed(underway)
-        return self._rolling(underway)
+        steps = {
+            Phase.CANARY: self._canary,
+            Phase.PASSED: self._passed,
+            Phase.ROLLING: self._rolling,
+        }
+        return self._rebrake(underway) or steps[underway.phase](underway)
 
     # --- nothing under way
 

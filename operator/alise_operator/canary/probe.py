@@ -168,7 +168,7 @@ def _score(entry: object, token: int, *, drawn: bool) -> TokenScore:
 
 
 def _logprob(one: object) -> float | None:
-    """vLLM writes -9999 for minus infinity, since JSON has none; others may write that."""
+    """VLLM writes -9999 for minus infinity, since JSON has none; others may write that."""
     value = one.get("logprob") if isinstance(one, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -1,4 +1,4 @@
-"""How differently two engines answer, by the log-probabilities that they give the same tokens. Pure.
+"""How differently two engines answer, by log-probabilities of the same tokens. Pure.
 
 The tokens are fixed probe prompts and what the unchanged engine itself went on to say, at
 temperature 1. Of tokens that an engine drew, ``E[log p - log q]`` *is* the KL divergence, so that

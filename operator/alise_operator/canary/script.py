@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 from alise_operator.canary.words import Char, CommandLine, Quoting, Refused, Word
 
@@ -57,7 +58,7 @@ class ScriptWords:
         if len(quotings) != 1 or word.expands:
             raise Refused(f"{word.text[:80]!r} is quoted in parts: write the value in one piece")
         # A quote that ends and begins again inside would be lost.
-        if any(one.end != other.start for one, other in zip(old, old[1:], strict=False)):
+        if any(one.end != other.start for one, other in pairwise(old)):
             raise Refused(f"{word.text[:80]!r} is quoted in parts: write the value in one piece")
         put = _quoted(text, quotings.pop())
         if start == end:

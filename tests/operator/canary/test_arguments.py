@@ -185,7 +185,8 @@ def test_there_and_back_in_lists_is_the_same_or_refused(
         return
 
 
-@given(st.text(max_size=60), st.sampled_from(["", " --kv-cache-dtype auto", " '--kv-cache-dtype=auto'"]),
+@given(st.text(max_size=60),
+       st.sampled_from(["", " --kv-cache-dtype auto", " '--kv-cache-dtype=auto'"]),
        st.text("ab -$'\"\\\n;&|<>#(){}`*=", max_size=40), VALUES)  # fmt: skip
 def test_there_and_back_in_scripts_is_the_same_or_refused(
     before: str, form: str, after: str, value: str
@@ -206,7 +207,8 @@ def test_quoted_words_are_read_as_the_shell_reads_them(words: list[str], value: 
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 
