@@ -93,6 +93,10 @@ def refuse_strategy(kind: WorkloadKind, spec: Raw) -> None:
         raise Refused(f"its update strategy is {name}: only RollingUpdate changes pod after pod")
     if spec.get("paused") is True:
         raise Refused("it is paused (spec.paused): resume it")
+    if spec.get("minReadySeconds") == NEVER_SECONDS:
+        raise Refused(
+            "it is held by a change whose record is gone: set minReadySeconds and strategy"
+        )
     if stateful and brake_of(kind, spec)["partition"]:
         raise Refused("its partition is in use: set it to 0")
     if stateful and mapping_at(spec, "ordinals").get("start"):

@@ -188,6 +188,7 @@ class _Looking:
         have, count = len(self.seen.changed(fields)), len(self.seen.pods)
         if have == count:
             return Look(State.DONE, f"all {count} pods have {goal.name}")
+        refuse_strategy(self.seen.kind, self.seen.spec)
         return Look(State.WAITING, f"{have} of {count} pods have {goal.name}")
 
     def _why_not(self, container: str, before: Fields, after: Fields) -> str:

@@ -87,10 +87,25 @@ class TierSize:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An argument and its value, as ``read_argument`` gives it."""
+    """What an argument should be.
+
+    Attributes:
+        argument: Which.
+        value: As ``read_argument`` gives it.
+        same: Values that mean the same; ``None`` where it may as well be left out.
+    """
 
     argument: Argument
     value: str
+    same: tuple[str | None, ...] = ()
+
+    def is_in(self, line: CommandLine) -> bool:
+        """It is as it should be.
+
+        Raises:
+            Refused: That cannot be said.
+        """
+        return read_argument(line, self.argument) in {self.value, *self.same}
 
 
 def owner_of(pods: Iterable[Raw], replica_sets: Mapping[str, Raw]) -> Owner:
@@ -185,7 +200,7 @@ def changed_fields(
 def has_settings(fields: Fields, settings: Iterable[Setting]) -> bool:
     """The arguments are as wanted; not, where they cannot be read."""
     try:
-        return all(read_argument(fields.line, one.argument) == one.value for one in settings)
+        return all(setting.is_in(fields.line) for setting in settings)
     except Refused:
         return False
 

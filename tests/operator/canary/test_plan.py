@@ -248,3 +248,13 @@ def test_a_broken_record_is_none() -> None:
     for text in ("{", "[]", '{"underway": {}, "holds": []}', '{"underway": null, "holds": [1]}'):
         story.world.raw["metadata"]["annotations"][RECORD_ANNOTATION] = text
         assert story.look().state is State.CANARY_STARTING
+
+
+@KINDS
+def test_brakes_whose_record_is_gone_are_told(kind: str) -> None:
+    story = Story(FakeWorkload(kind))
+    story.until(State.OBSERVING)
+    story.world.raw["metadata"]["annotations"].clear()
+    refused = story.step()
+    assert refused.state is State.REFUSED
+    assert "set" in refused.text

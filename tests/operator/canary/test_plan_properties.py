@@ -58,7 +58,7 @@ MOVES = st.lists(
 def disturb(story: Killed, move: str, goal: Goal) -> None:
     moves: dict[str, Callable[[], object]] = {
         "step": story.step,
-        "lost": lambda: (story.look(), story.kill()),
+        "lost": lambda: lost(story),
         "late": lambda: overtaken(story),
         "killed": story.kill,
         "tick": story.world.tick,
@@ -73,6 +73,12 @@ def disturb(story: Killed, move: str, goal: Goal) -> None:
         "crash": lambda: crash(story),
     }
     moves[move]()
+
+
+def lost(story: Killed) -> None:
+    """Killed between the decision and the act."""
+    story.look()
+    story.kill()
 
 
 def overtaken(story: Killed) -> None:
