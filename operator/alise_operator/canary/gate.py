@@ -32,10 +32,25 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One pod over the time of the comparison: its first and its last sample."""
+    """One pod over the time of the comparison: its samples, oldest first, at least one."""
 
-    first: PodSample
-    last: PodSample
+    samples: tuple[PodSample, ...]
+
+    @property
+    def first(self) -> PodSample:
+        """Where counting begins."""
+        return self.samples[0]
+
+    @property
+    def last(self) -> PodSample:
+        """Where it ends."""
+        return self.samples[-1]
+
+    @property
+    def usage(self) -> float | None:
+        """Mean KV usage: of one moment it says little."""
+        seen = [one.usage_ratio for one in self.samples if one.usage_ratio is not None]
+        return sum(seen) / len(seen) if seen else None
 
     def gained(self, counter: Counter) -> float | None:
         """What a counter rose by; negative where the engine started anew."""
@@ -137,8 +152,8 @@ def _prefix_caching(
 
 
 def _usage(canary: Stretch, controls: Sequence[Stretch]) -> Check:
-    ours = canary.last.usage_ratio
-    theirs = [one.last.usage_ratio for one in controls if one.last.usage_ratio is not None]
+    ours = canary.usage
+    theirs = [one.usage for one in controls if one.usage is not None]
     if ours is None or not theirs:
         return Check("usage", Outcome.NOT_YET, "KV usage is not known")
     mean = sum(theirs) / len(theirs)

@@ -12,24 +12,32 @@ GATE = QualityGate()
 GOOD = Quality(900, Mean(0.0, 0.001, 900), Mean(0.001, 0.0001, 900), None, 0.04, 0)
 
 
+BOUNDS = (0.01, 0.02, 0.1, inf)
+
+
 def stretch(seconds: float = 300.0, gap: float = 0.01, **changes: object) -> Stretch:
     """A pod that served 100 requests and 10,000 tokens."""
-    bounds = (gap / 2, gap, 2 * gap, 1.0, inf)
     start = PodSample(
         0.0,
-        usage_ratio=0.5,
+        usage_ratio=changes.get("usage_ratio", 0.5),  # type: ignore[arg-type]
         prefix_caching=True,
         counters={Counter.FINISHED: 10.0, Counter.PREEMPTIONS: 1.0},
-        itl=tuple((bound, 0.0) for bound in (0.01, 0.02, 0.1, inf)),
+        itl=tuple((bound, 0.0) for bound in BOUNDS),
     )
     end = replace(
         start,
         at=seconds,
         counters={Counter.FINISHED: 110.0, Counter.PREEMPTIONS: 1.0},
-        itl=tuple((bound, 10_000.0 * (bound > gap) ) for bound in (0.01, 0.02, 0.1, inf)),
-    )  # fmt: skip
-    assert bounds
-    return Stretch(start, replace(end, **changes))  # type: ignore[arg-type]
+        itl=tuple((bound, 10_000.0 * (bound > gap)) for bound in BOUNDS),
+    )
+    return Stretch((start, replace(end, **changes)))  # type: ignore[arg-type]
+
+
+def test_usage_is_that_of_the_whole_time() -> None:
+    one, other = stretch().samples
+    spiky = Stretch((one, *(replace(one, at=float(at)) for at in range(1, 9)),
+                     replace(other, usage_ratio=1.0)))  # fmt: skip
+    assert verdict(spiky).outcome is Outcome.PASSED
 
 
 def verdict(canary: Stretch, quality: Quality | None = GOOD, *controls: Stretch) -> Verdict:
