@@ -1,0 +1,1 @@
+"""A change of vLLM's arguments goes through a workload: one pod first, compared, then all."""
