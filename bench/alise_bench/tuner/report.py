@@ -5,7 +5,7 @@ from typing import Any
 
 from alise_bench.overhead.tables import number
 from alise_bench.tuner.figures import Figures
-from alise_bench.tuner.rows import BASELINE, ROWS, TUNER
+from alise_bench.tuner.rows import BASELINE, ORACLE, ROWS, TUNER
 
 MOST_PREEMPTIONS, MOST_TTFT, MOST_CHANGES = 0.2, 0.7, 6
 """Goals: preemptions and p99 TTFT by the baseline's, changes in an hour."""
@@ -101,6 +101,7 @@ def render(rows: Sequence[Figures], conditions: Mapping[str, Any], picture: str 
     for load in dict.fromkeys(row.load for row in rows):
         here = [row for row in rows if row.load == load]
         lines += _rows(load, here)
+    lines += _losses(rows)
     lines += ["## Rows", ""]
     lines += [f"- {row.name}: {row.summary}" for row in ROWS]
     lines += ["", "## What is assumed", ""]
@@ -119,6 +120,35 @@ def _goals(rows: Sequence[Figures]) -> list[str]:
         shown = "-" if load is None else f"{load:g}"
         lines.append(f"| {shown} | {name} | {most:g} | {got:.3g} | {'yes' if met else '**no**'} |")
     return [*lines, ""]
+
+
+def _losses(rows: Sequence[Figures]) -> list[str]:
+    """Where settings that never change are as good or better, and what they give up for it."""
+    lines = ["## Where settings that never change are as good or better", ""]
+    for load in dict.fromkeys(row.load for row in rows):
+        here = {row.row: row for row in rows if row.load == load}
+        tuner = here.get(TUNER)
+        if tuner is None:
+            continue
+        lines += [
+            f"- load {load:g}: {row.row}, p99 TTFT {number(row.ttft_p99_s)} s and "
+            f"{row.preemptions} preemptions by {number(tuner.ttft_p99_s)} s and "
+            f"{tuner.preemptions}; exact KV {row.exact_ratio:.0%} by {tuner.exact_ratio:.0%}"
+            for row in here.values()
+            if load is not None
+            and row.row not in {TUNER, ORACLE}
+            and (row.preemptions, row.ttft_p99_s) <= (tuner.preemptions, tuner.ttft_p99_s)
+        ]
+    lines += [
+        "",
+        "Where fp8 is good enough, start with it: nothing here beats a setting that is right from "
+        "the beginning. A tuner that runs fp8 nearly all day is worth that it was not chosen by "
+        "hand and was watched by a canary, and the exact KV of the remaining hours. The day begins "
+        "with empty pods, whose filling the trend follows for a while after its half hour of "
+        "silence: the change in the first hours is the tuner's mistake, not its foresight.",
+        "",
+    ]
+    return lines
 
 
 def _rows(load: float | None, rows: Sequence[Figures]) -> list[str]:
