@@ -7,6 +7,7 @@ What was not seen often enough is not judged: the verdict is then ``NOT_YET``, n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from alise_core.crds.kv_cache_policy import QualityGate
 from alise_operator.canary.quality import LEAST_TOKENS, Mean, Quality
@@ -53,7 +54,7 @@ class Stretch:
         return sum(seen) / len(seen) if seen else None
 
     def gained(self, counter: Counter) -> float | None:
-        """What a counter rose by; negative where the engine started anew."""
+        """What a counter rose by, as long as the engine did not start anew."""
         last = self.last.counters.get(counter)
         return None if last is None else last - self.first.counters.get(counter, 0.0)
 
@@ -77,6 +78,11 @@ class Verdict:
     """All of them: failed where one failed, passed where all did."""
 
     checks: tuple[Check, ...]
+
+    @classmethod
+    def not_seen(cls) -> "Verdict":
+        """Before the first look."""
+        return cls((Check("watched", Outcome.NOT_YET, "the canary has not been looked at yet"),))
 
     @property
     def outcome(self) -> Outcome:
@@ -124,13 +130,16 @@ def judge(
     return Verdict(tuple(check for check in checks if check is not None))
 
 
+def started_anew(last: PodSample, sample: PodSample) -> bool:
+    """A counter fell."""
+    return any(value < last.counters.get(name, 0.0) for name, value in sample.counters.items())
+
+
 def _watched(canary: Stretch, controls: Sequence[Stretch], seconds: float) -> Check:
     if not controls:
         return Check("watched", Outcome.NOT_YET, "no unchanged pod to compare with")
-    for counter in (Counter.FINISHED, Counter.PREEMPTIONS):
-        gained = canary.gained(counter)
-        if gained is not None and gained < 0:
-            return Check("watched", Outcome.FAILED, "the canary's engine started anew meanwhile")
+    if any(started_anew(*both) for both in pairwise(canary.samples)):
+        return Check("watched", Outcome.FAILED, "the canary's engine started anew meanwhile")
     text = f"watched for {canary.seconds:.0f} of {seconds:.0f} s"
     done = canary.seconds >= seconds
     return Check("watched", Outcome.PASSED if done else Outcome.NOT_YET, text)
