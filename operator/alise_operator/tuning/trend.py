@@ -11,6 +11,9 @@ from math import exp
 
 LEVEL_SECONDS = 600.0
 SLOPE_SECONDS = 1_800.0
+FILLING_SECONDS = 3.0 * LEVEL_SECONDS
+"""Empty pods that fill are no trend: until the level has caught up with the need, none is read off
+it."""
 _FORGET_SECONDS = 1_800.0
 """After so long without a look a trend says nothing."""
 RESTART_SECONDS = 420.0
@@ -43,6 +46,8 @@ class Trend:
             return first(need, now)
         weight = 1.0 - exp(-elapsed / LEVEL_SECONDS)
         level = weight * need + (1.0 - weight) * (self.level + self.slope * elapsed)
+        if now - self.begun < FILLING_SECONDS:
+            return Trend(level, 0.0, now, self.begun)
         turn = 1.0 - exp(-elapsed / SLOPE_SECONDS)
         slope = turn * (level - self.level) / elapsed + (1.0 - turn) * self.slope
         return Trend(level, slope, now, self.begun)
@@ -52,7 +57,7 @@ class Trend:
 
         A pool that has just been filled, or is seen for the first time, has no trend yet.
         """
-        slope = self.slope if self.at - self.begun >= SLOPE_SECONDS else 0.0
+        slope = self.slope if self.at - self.begun >= FILLING_SECONDS + SLOPE_SECONDS else 0.0
         return max(0.0, self.level, self.level + slope * seconds)
 
 

@@ -8,7 +8,14 @@ from alise_operator.tuning.memory import Hold, TunerMemory
 from alise_operator.tuning.platforms import ALLOWED, EXACT, capacity_factor, refusal, same_dtype
 from alise_operator.tuning.pressure import PoolPressure
 from alise_operator.tuning.settings import Knob, PoolSettings
-from alise_operator.tuning.trend import RESTART_SECONDS, SLOPE_SECONDS, Trend, first, restart_lead
+from alise_operator.tuning.trend import (
+    FILLING_SECONDS,
+    RESTART_SECONDS,
+    SLOPE_SECONDS,
+    Trend,
+    first,
+    restart_lead,
+)
 
 SPEC = KVCachePolicySpec.model_validate(
     {
@@ -159,9 +166,13 @@ def test_a_trend_that_was_not_seen_for_long_says_nothing() -> None:
 
 def test_a_pool_that_has_just_been_filled_has_no_trend() -> None:
     filling = first(0.0, 0.0)
-    for minute in range(1, 11):
-        filling = filling.seen(minute / 20, minute * 60.0)
+    for minute in range(1, 241):
+        filling = filling.seen(min(minute / 20, 0.5), minute * 60.0)
+        assert filling.after(3_600) < 0.6, "a fifth above what it came to, at most"
 
-    assert filling.slope > 0
-    assert filling.after(3_600) == filling.level
-    assert replace(filling, at=SLOPE_SECONDS).after(3_600) > filling.level
+
+def test_a_trend_is_followed_once_it_was_watched_for_its_own_time() -> None:
+    young = Trend(0.5, 1e-4, FILLING_SECONDS, 0.0)
+
+    assert young.after(3_600) == young.level
+    assert replace(young, at=FILLING_SECONDS + SLOPE_SECONDS).after(3_600) > young.level
