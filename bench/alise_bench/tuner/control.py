@@ -103,6 +103,7 @@ class Tuned:
         spec: The policy.
         setup: Of the world.
         coming: KV tokens needed at each look, for the oracle; ``None`` for the tuner.
+        alone: No gateway is heard.
         changes: What was changed.
         settings: What was desired, at each look.
     """
@@ -110,6 +111,7 @@ class Tuned:
     spec: KVCachePolicySpec
     setup: Setup
     coming: Sequence[float] | None = None
+    alone: bool = False
     recorder: Recorder = field(default_factory=Recorder)
     changes: list[Changed] = field(default_factory=list)
     settings: list[tuple[float, PoolSettings]] = field(default_factory=list)
@@ -144,7 +146,9 @@ class Tuned:
             window.add(pod.sample(now))
         return window.figures(now)
 
-    def _demand(self, world: World, now: float) -> DemandObserved:
+    def _demand(self, world: World, now: float) -> DemandObserved | None:
+        if self.alone:
+            return None
         median, high = max(0.0, world.median_tokens), max(0.0, world.high_tokens)
         if self.coming is None:
             return DemandObserved(median, max(median, high), 0.0)

@@ -101,6 +101,7 @@ def render(rows: Sequence[Figures], conditions: Mapping[str, Any], picture: str 
     for load in dict.fromkeys(row.load for row in rows):
         here = [row for row in rows if row.load == load]
         lines += _rows(load, here)
+    lines += _losses(rows)
     lines += ["## Rows", ""]
     lines += [f"- {row.name}: {row.summary}" for row in ROWS]
     lines += ["", "## What is assumed", ""]
@@ -121,6 +122,35 @@ def _goals(rows: Sequence[Figures]) -> list[str]:
     return [*lines, ""]
 
 
+def _losses(rows: Sequence[Figures]) -> list[str]:
+    """Where settings that never change are as good or better, and what they give up for it."""
+    lines = ["## Where settings that never change are as good or better", ""]
+    for load in dict.fromkeys(row.load for row in rows):
+        here = {row.row: row for row in rows if row.load == load}
+        tuner = here.get(TUNER)
+        if tuner is None:
+            continue
+        lines += [
+            f"- load {load:g}: {row.row}, p99 TTFT {number(row.ttft_p99_s)} s and "
+            f"{row.preemptions} preemptions by {number(tuner.ttft_p99_s)} s and "
+            f"{tuner.preemptions}; exact KV {row.exact_ratio:.0%} by {tuner.exact_ratio:.0%}"
+            for row in here.values()
+            if load is not None
+            and row.row not in {TUNER, ORACLE}
+            and (row.preemptions, row.ttft_p99_s) <= (tuner.preemptions, tuner.ttft_p99_s)
+        ]
+    lines += [
+        "",
+        "Where fp8 is good enough, start with it: nothing here beats a setting that is right from "
+        "the beginning. A tuner that runs fp8 nearly all day is worth that it was not chosen by "
+        "hand and was watched by a canary, and the exact KV of the remaining hours. The day begins "
+        "with empty pods, whose filling the trend follows for a while after its half hour of "
+        "silence: the change in the first hours is the tuner's mistake, not its foresight.",
+        "",
+    ]
+    return lines
+
+
 def _rows(load: float | None, rows: Sequence[Figures]) -> list[str]:
     title = "at its own times" if load is None else f"KV need {load:g} in the busiest window"
     head = " | ".join(COLUMNS)
@@ -129,7 +159,7 @@ def _rows(load: float | None, rows: Sequence[Figures]) -> list[str]:
     lines += [f"| {' | '.join(line)} |" for line in table(rows)]
     lines.append("")
     for row in rows:
-        if row.row in {TUNER, ORACLE}:
+        if row.changes:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in row.rungs.items())
             lines.append(f"- {row.row}, time by the dearest setting off its base: {shares}")
     return [*lines, ""]

@@ -12,8 +12,10 @@ class Control(StrEnum):
 
     NOBODY = "nobody"
     TUNER = "tuner"
+    ALONE = "alone"
+    """The tuner, without the gateways' predicted demand."""
     ORACLE = "oracle"
-    """The tuner, told the largest need of the next hour."""
+    """The tuner, told the largest need of the next three hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,18 @@ ROWS = (
         Start("fp8", "int4", "ewt", 2 * TIER_BYTES),
     ),
     Row(TUNER, "begins with exact KV and an exact tier", _WITH_TIER, Control.TUNER),
-    Row(ORACLE, "the same, told the need of the next hour", _WITH_TIER, Control.ORACLE),
+    Row(
+        "tuner, no demand",
+        "the same without the gateways' prediction, as the operator runs it today",
+        _WITH_TIER,
+        Control.ALONE,
+    ),
+    Row(
+        ORACLE,
+        "the tuner, told the largest need of the next three hours",
+        _WITH_TIER,
+        Control.ORACLE,
+    ),
 )
 
 SPEC = KVCachePolicySpec.model_validate(

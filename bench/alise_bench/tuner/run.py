@@ -26,7 +26,7 @@ def run_row(row: Row, asked: Sequence[Asked], setup: Setup) -> Run:
         coming = None
         if row.control is Control.ORACLE:
             coming = need_ahead(asked, setup, TOKEN_SECONDS)
-        look = tuned = Tuned(SPEC, setup, coming)
+        look = tuned = Tuned(SPEC, setup, coming, row.control is Control.ALONE)
         recorder = tuned.recorder
     world = World(asked, row.start, setup, look.look).run()
     return Run(

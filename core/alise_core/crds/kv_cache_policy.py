@@ -332,8 +332,8 @@ class PoolTuningStatus(Spec):
     memory: Annotated[str, at_most(16_384)] = Field(
         default="",
         max_length=16_384,
-        description="What the tuner goes on from after a restart of the operator: its own notation, "
-        "and nothing to rely on.",
+        description="What the tuner goes on from after a restart of the operator, in its own "
+        "notation: nothing to rely on.",
     )
 
 

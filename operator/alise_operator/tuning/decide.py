@@ -40,7 +40,7 @@ from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.pressure import PoolPressure, pool_pressure, why_no_demand
 from alise_operator.tuning.settings import HOT, Knob
 from alise_operator.tuning.targets import rung_of, tunes_for
-from alise_operator.tuning.trend import Trend
+from alise_operator.tuning.trend import first
 
 
 def decide(spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, now: float) -> Plan:
@@ -266,7 +266,7 @@ def _remembering(
     peak = max(memory.calm_peak if memory.calm_since is not None else 0.0, pressure.high)
     is_calm = pressure.high < marks.low
     need = pressure.need * capacity_factor(memory.desired.dtype)
-    trend = Trend(need, 0.0, now) if memory.trend is None else memory.trend.seen(need, now)
+    trend = first(need, now) if memory.trend is None else memory.trend.seen(need, now)
     return replace(
         memory,
         trend=trend,

@@ -166,7 +166,9 @@ class TunerMemory:
             calm_since=past(self.calm_since),
             hot_since=past(self.hot_since),
             looked_at=past(self.looked_at),
-            trend=None if trend is None else replace(trend, at=min(trend.at, now)),
+            trend=None
+            if trend is None
+            else replace(trend, at=min(trend.at, now), begun=min(trend.begun, now)),
             cold=None if cold is None else replace(cold, since=min(cold.since, now)),
             holds=tuple(
                 replace(one, until=min(one.until, now + most_hold_seconds)) for one in self.holds
@@ -185,7 +187,7 @@ class TunerMemory:
             "hotSince": self.hot_since,
             "heldShare": self.held_share,
             "lookedAt": self.looked_at,
-            "trend": None if trend is None else [trend.level, trend.slope, trend.at],
+            "trend": None if trend is None else [trend.level, trend.slope, trend.at, trend.begun],
             "holds": [[one.dtype, one.until, one.failures] for one in self.holds],
             "regrets": {str(knob): count for knob, count in self.regrets},
             "recommended": None if self.recommended is None else _change_json(self.recommended),
@@ -269,8 +271,8 @@ def _hold_of(raw: object) -> Hold | None:
 def _trend_of(raw: object) -> Trend | None:
     values = [_number(item) for item in _items(raw)]
     match values:
-        case [float() as level, float() as slope, float() as at]:
-            return Trend(level, slope, at)
+        case [float() as level, float() as slope, float() as at, float() as begun]:
+            return Trend(level, slope, at, begun)
     return None
 
 

@@ -26,11 +26,13 @@ class Trend:
         level: Smoothed.
         slope: Per second, smoothed.
         at: Unix seconds of the last look.
+        begun: Unix seconds of the first one.
     """
 
     level: float
     slope: float
     at: float
+    begun: float
 
     def seen(self, need: float, now: float) -> "Trend":
         """After one more look."""
@@ -38,16 +40,25 @@ class Trend:
         if elapsed <= 0:
             return self
         if elapsed > _FORGET_SECONDS:
-            return Trend(need, 0.0, now)
+            return first(need, now)
         weight = 1.0 - exp(-elapsed / LEVEL_SECONDS)
         level = weight * need + (1.0 - weight) * (self.level + self.slope * elapsed)
         turn = 1.0 - exp(-elapsed / SLOPE_SECONDS)
         slope = turn * (level - self.level) / elapsed + (1.0 - turn) * self.slope
-        return Trend(level, slope, now)
+        return Trend(level, slope, now, self.begun)
 
     def after(self, seconds: float) -> float:
-        """What it comes to if it goes on; never less than now, for it may stop falling."""
-        return max(0.0, self.level, self.level + self.slope * seconds)
+        """What it comes to if it goes on; never less than now, for it may stop falling.
+
+        A pool that has just been filled, or is seen for the first time, has no trend yet.
+        """
+        slope = self.slope if self.at - self.begun >= SLOPE_SECONDS else 0.0
+        return max(0.0, self.level, self.level + slope * seconds)
+
+
+def first(need: float, now: float) -> Trend:
+    """After the first look."""
+    return Trend(need, 0.0, now, now)
 
 
 FORESIGHT = 2.0

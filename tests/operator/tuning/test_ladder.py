@@ -8,7 +8,7 @@ from alise_operator.tuning.memory import Hold, TunerMemory
 from alise_operator.tuning.platforms import ALLOWED, EXACT, capacity_factor, refusal, same_dtype
 from alise_operator.tuning.pressure import PoolPressure
 from alise_operator.tuning.settings import Knob, PoolSettings
-from alise_operator.tuning.trend import RESTART_SECONDS, Trend, restart_lead
+from alise_operator.tuning.trend import RESTART_SECONDS, SLOPE_SECONDS, Trend, first, restart_lead
 
 SPEC = KVCachePolicySpec.model_validate(
     {
@@ -140,7 +140,7 @@ def test_names_of_one_dtype() -> None:
 
 
 def test_a_trend_follows_a_morning_and_not_a_burst() -> None:
-    burst = morning = Trend(0.3, 0.0, 0.0)
+    burst = morning = first(0.3, 0.0)
     for minute in range(1, 121):
         burst = burst.seen(1.0 if minute == 110 else 0.3, minute * 60.0)
         morning = morning.seen(0.3 + 0.3 * minute / 120, minute * 60.0)
@@ -149,9 +149,19 @@ def test_a_trend_follows_a_morning_and_not_a_burst() -> None:
     assert lead == 300 + 4 * RESTART_SECONDS
     assert morning.after(lead) == pytest.approx(0.3 + 0.3 * (7_200 + lead) / 7_200, rel=0.1)
     assert burst.after(lead) < 0.45
-    assert Trend(0.5, -1.0, 0.0).after(60) == 0.5
+    assert Trend(0.5, -1.0, 9e9, 0.0).after(60) == 0.5
 
 
 def test_a_trend_that_was_not_seen_for_long_says_nothing() -> None:
-    assert Trend(0.9, 0.1, 0.0).seen(0.2, 4_000.0) == Trend(0.2, 0.0, 4_000.0)
-    assert Trend(0.9, 0.1, 5.0).seen(0.2, 5.0) == Trend(0.9, 0.1, 5.0)
+    assert Trend(0.9, 0.1, 0.0, 0.0).seen(0.2, 4_000.0) == first(0.2, 4_000.0)
+    assert Trend(0.9, 0.1, 5.0, 0.0).seen(0.2, 5.0) == Trend(0.9, 0.1, 5.0, 0.0)
+
+
+def test_a_pool_that_has_just_been_filled_has_no_trend() -> None:
+    filling = first(0.0, 0.0)
+    for minute in range(1, 11):
+        filling = filling.seen(minute / 20, minute * 60.0)
+
+    assert filling.slope > 0
+    assert filling.after(3_600) == filling.level
+    assert replace(filling, at=SLOPE_SECONDS).after(3_600) > filling.level

@@ -33,7 +33,7 @@ WHOLE = TunerMemory(
     recommended=Change(11.0, Knob.LEVEL, Direction.DOWN, "none"),
     held_share=0.5,
     looked_at=12.0,
-    trend=Trend(0.5, 1e-4, 12.0),
+    trend=Trend(0.5, 1e-4, 12.0, 1.0),
 )
 
 
