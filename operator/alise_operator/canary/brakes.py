@@ -7,7 +7,7 @@ the ``minReadySeconds`` they were made with, so their pods stay available.
 
 Source: Kubernetes ``pkg/controller/deployment/rolling.go`` (``reconcileOldReplicaSets``:
 ``maxScaledDown = allPods - minAvailable - newUnavailable``) and ``sync.go`` (only the new
-ReplicaSet is given another ``minReadySeconds``); docs/design/0014-canary.md.
+ReplicaSet is given another ``minReadySeconds``); docs/design/0015-canary.md.
 """
 
 from collections.abc import Mapping
