@@ -143,9 +143,8 @@ def _losses(rows: Sequence[Figures]) -> list[str]:
         "",
         "Where fp8 is good enough, start with it: nothing here beats a setting that is right from "
         "the beginning. A tuner that runs fp8 nearly all day is worth that it was not chosen by "
-        "hand and was watched by a canary, and the exact KV of the remaining hours. The day begins "
-        "with empty pods, whose filling the trend follows for a while after its half hour of "
-        "silence: the change in the first hours is the tuner's mistake, not its foresight.",
+        "hand and was watched by a canary, and the exact KV of the remaining hours. It follows no "
+        "trend in its first hour.",
         "",
     ]
     return lines
