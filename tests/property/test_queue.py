@@ -114,6 +114,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.policies = Policies(policy)
         self.share = WHOLE
         self.grandfathered: set[int] = set()
+        self.beyond: set[int] = set()
         self.world, self.twin = World(policy), World(policy)
         for world in (self.world, self.twin):
             for backend, (limit, capacity) in zip(world.backends, sizes, strict=True):
@@ -196,8 +197,17 @@ class QueueMachine(RuleBasedStateMachine):
             number = len(self.tickets)
             for tickets in (self.tickets, self.twins):
                 tickets.append(wish.ticket(number, self.now))
+            before = set(self.waiting)
             self.waiting.add(number)
             self.post(Arrived, number)
+            self.inherit(number, before - self.waiting - self.flying.keys())
+
+    def inherit(self, number: int, displaced: set[int]) -> None:
+        """Whoever takes another's place in a full queue may stay as the other might have."""
+        if displaced & self.beyond or any(self.tickets[gone].tried for gone in displaced):
+            self.beyond.add(number)
+        elif displaced & self.grandfathered:
+            self.grandfathered.add(number)
 
     @precondition(lambda self: self.flying)
     @rule(
@@ -368,7 +378,9 @@ class QueueMachine(RuleBasedStateMachine):
     def nobody_waits_beyond_the_limits(self) -> None:
         """But for those who had their turn and came back, or came under other limits."""
         waiting = [self.tickets[number] for number in self.waiting]
-        waiting = [ticket for ticket in waiting if not ticket.tried]
+        waiting = [
+            ticket for ticket in waiting if not ticket.tried and ticket.number not in self.beyond
+        ]
         own = self.policies.by_model
         for policy, models in [
             (self.policies.default, [model for model in MODELS if model not in own]),
