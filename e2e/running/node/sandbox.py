@@ -28,6 +28,8 @@ IMAGE_USER = 65_532
 """Who runs in our images where the pod does not say."""
 PROGRAMS = Path(sys.prefix) / "bin"
 PATH = f"{PROGRAMS}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+ENVIRONMENT = (Path(__file__).resolve().parents[3], Path(sys.prefix), Path(sys.base_prefix))
+"""What every container runs from: the checkout and its Python."""
 
 
 class SandboxError(Exception):
@@ -176,6 +178,7 @@ def _script(plan: ContainerPlan) -> str:
     lines += [f"mount --rbind {path} {root}{path}" for path in ("/proc", "/dev", "/sys")]
     lines += _reachable(root)
     lines += [line for mount in plan.spec.get("volumeMounts", []) for line in _mount(plan, mount)]
+    lines += _uncovered(plan)
     if plan.security.get("readOnlyRootFilesystem"):
         lines.append(f"mount -o remount,ro {root}")
     lines.append(f"echo {shlex.quote(plan.pod['metadata']['name'])} > /proc/sys/kernel/hostname")
@@ -188,7 +191,7 @@ def _script(plan: ContainerPlan) -> str:
 def _reachable(root: Path) -> list[str]:
     """Let any user reach this environment, wherever it is, and have it if it is a mount."""
     lines = []
-    for place in {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[3]}:
+    for place in ENVIRONMENT:
         mount = place
         while not mount.is_mount():
             mount = mount.parent
@@ -196,6 +199,17 @@ def _reachable(root: Path) -> list[str]:
             lines += [f"mkdir -p {root}{mount}", f"mount --rbind {mount} {root}{mount}"]
         closed = [path for path in place.parents if path.stat().st_mode & 0o005 != 0o005]
         lines += [f"chmod o+rx {root}{path}" for path in closed]
+    return lines
+
+
+def _uncovered(plan: ContainerPlan) -> list[str]:
+    """Bring back what a volume lies over: a checkout below /tmp, where that is an emptyDir."""
+    volumes = [Path(mount["mountPath"]) for mount in plan.spec.get("volumeMounts", [])]
+    lines = []
+    for place in ENVIRONMENT:
+        if any(place.is_relative_to(volume) for volume in volumes):
+            inside = f"{plan.files.root}{place}"
+            lines += [f"mkdir -p {inside}", f"mount --rbind {place} {inside}"]
     return lines
 
 
