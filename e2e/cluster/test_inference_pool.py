@@ -42,6 +42,7 @@ def definition(api: Api) -> Iterator[Object]:
         },
     }
     api.create(item)
+    api.wait(f"/apis/{API_VERSION}/inferencepools", bool, 30, "the definition is established")
     yield item
     api.delete(path_of(item))
 
