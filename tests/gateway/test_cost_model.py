@@ -273,6 +273,5 @@ def test_one_observation_moves_no_prediction_far(served: Served, count: int, see
     model.observe(served)
     for probe, was in zip(probes, before, strict=True):
         ratio = model.service_seconds(*probe) / was
-        # Of a model that was taught little the observation is most of what there is.
-        most = 3.0 if count < 50 else 1.25
+        most = 2.5 if count < 50 else 1.25
         assert 1 / most <= ratio <= most

@@ -81,6 +81,8 @@ class _Prior:
     most_slope: float
 
 
+_LEAST_KEPT = 0.4
+"""Of base and of slope by one of the first observations: no prediction falls further either."""
 _PREFILL = _Prior(0.02, 1e-4, 512.0, 1e-4, 30.0, 0.1)
 """Seconds and seconds per token; about an A100 with a model of some 10 billion parameters. The
 bounds leave room for a processor without an accelerator."""
@@ -173,8 +175,10 @@ class _Line:
         move = weight * part * error * scale / (aa * bb - ab * ab)
         base = self.base + move * (bb - ab * x)
         slope = self.slope + move * (aa * x - ab)
-        self.base = min(prior.most_base, max(prior.least_base, base))
-        self.slope = min(prior.most_slope, max(0.0, slope))
+        # The first requests alone do not take a slope away that all other predictions stand on.
+        floor = _LEAST_KEPT if self._seen <= _YOUNG_OBSERVATIONS else 0.0
+        self.base = min(prior.most_base, max(prior.least_base, floor * self.base, base))
+        self.slope = min(prior.most_slope, max(floor * self.slope, slope))
 
 
 class CostModel:
