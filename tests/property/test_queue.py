@@ -441,7 +441,6 @@ def _plain(effects: list[Effect]) -> list[tuple[object, ...]]:
 
 
 TestQueue = pytest.mark.timeout(300)(pytest.mark.slow(QueueMachine.TestCase))
-# A quarter of a second each: what every run can afford; the nightly profile has its own number.
 TestQueue.settings = settings(
-    max_examples=max(300, settings().max_examples), stateful_step_count=20, deadline=None
+    max_examples=max(1_000, settings().max_examples), stateful_step_count=20, deadline=None
 )
