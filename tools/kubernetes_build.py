@@ -36,7 +36,6 @@ DEBIAN_BINARIES = {"etcd-server": "usr/bin/etcd", "kubernetes-client": "usr/bin/
 """Binary packages, and the file of each that is kept."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT_SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 STAGING = (
     *("api", "apimachinery", "apiserver", "apiextensions-apiserver", "kube-aggregator"),
     *("metrics", "cloud-provider", "component-base", "kube-controller-manager"),
@@ -170,13 +169,16 @@ def _fetch(build: Build, root: Path, work: Path) -> None:
 
 
 def _mirror() -> str:
-    """The Debian mirror that this machine uses, or Debian's own."""
+    """The Debian mirror that this machine uses."""
     if APT_SOURCES.exists():
         for line in APT_SOURCES.read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
             if key == "URIs" and value.strip().rstrip("/").endswith("/debian"):
                 return value.split()[0]
-    return DEFAULT_MIRROR
+    raise SetupError(
+        f"{APT_SOURCES} names no mirror of Debian, whose source of Kubernetes is built here; "
+        "add it there as a URI that ends with /debian, or give a cluster: KUBECONFIG=file make e2e"
+    )
 
 
 def _unpack_source(root: Path, work: Path) -> Path:
