@@ -47,7 +47,7 @@ from alise_bench.compare.vllm_servers import (
 from alise_bench.load.request import Address, LoadRequest, post
 from alise_bench.load.result import RequestResult
 from alise_bench.processes import Child, ChildFailed, free_port, interrupted_by_signals
-from alise_bench.vllm.place import VllmPlace, parse_vllm
+from alise_bench.vllm.place import VllmPlace, model_text, parse_vllm
 from alise_bench.vllm.replay import write_table
 from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
@@ -108,7 +108,7 @@ class VllmEngine:
         """What serves and how, and what was changed of the trace."""
         return {
             "engine": "vllm",
-            "model": "tiny, random weights (tools/vllm_model.py)",
+            "model": model_text(self._place),
             "pods": len(self._variants),
             "max_num_seqs": MAX_NUM_SEQS,
             "step_seconds": STEP_SECONDS,
