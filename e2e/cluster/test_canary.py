@@ -53,7 +53,7 @@ def budget(pool: Tuned) -> Object:
 
 def without_dtype(pool: Tuned) -> Object:
     """The workload's spec without the argument, which is fp8 and stands last."""
-    spec = pool.now["spec"]
+    spec: Object = pool.now["spec"]
     assert spec["template"]["spec"]["containers"][0]["args"].pop() == "--kv-cache-dtype=fp8"
     return spec
 

@@ -150,4 +150,4 @@ def _policy(namespace: str, name: str, spec: Object) -> Object:
 
 
 def _first_seen(event: Object) -> str:
-    return event.get("firstTimestamp") or event["metadata"]["creationTimestamp"]
+    return str(event.get("firstTimestamp") or event["metadata"]["creationTimestamp"])
