@@ -5,6 +5,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
+from alise_operator.canary.plan import State
 from alise_operator.metrics import OperatorMetrics, Snapshot
 from alise_operator.settings import OperatorSettings
 from architecture.repository import ROOT
@@ -13,13 +14,14 @@ ROW = re.compile(
     r"^\| `(?P<name>alise_\w+)` \| (?P<type>\w+) \| (?P<labels>[\w, ]*?) ?\| (?P<unit>[^|]*?) ?\|",
     re.MULTILINE,
 )
+DOCUMENT = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
 SUFFIXES = {"counter": "_total"}
 
 Entry = tuple[str, str, frozenset[str]]
 
 
 def rows() -> list[re.Match[str]]:
-    return list(ROW.finditer((ROOT / "docs/operator.md").read_text(encoding="utf-8")))
+    return list(ROW.finditer(DOCUMENT))
 
 
 def documented() -> set[Entry]:
@@ -37,6 +39,7 @@ def exported() -> set[Entry]:
         watches={"pods": 1.0},
         connected=frozenset({"pods"}),
     )
+    metrics.expect_steps(State)
     metrics.read_gauges_from(lambda: snapshot)
     return {
         (
@@ -68,3 +71,10 @@ def test_settings_are_documented() -> None:
     text = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
 
     assert [name for name in OperatorSettings.model_fields if f"`{name}`" not in text] == []
+
+
+def test_every_state_of_a_step_is_documented() -> None:
+    (row,) = [
+        line for line in DOCUMENT.splitlines() if "`alise_operator_restart_steps_total`" in line
+    ]
+    assert set(re.findall(r"`([A-Z]\w+)`", row)) == set(State)

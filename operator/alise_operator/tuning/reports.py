@@ -12,6 +12,7 @@ from alise_operator.decide.tuning import TuningReport
 from alise_operator.tuning.plan import Plan, Verdict, Why
 
 _TEXT_CHARS = 1_024
+_HEALTHY = "No change has failed, and nothing is in the way of one"
 _NEWS = (Verdict.CHANGE, Verdict.RECOMMEND)
 _BAD = (Why.ROLLING_BACK, Why.ROLLED_BACK)
 
@@ -41,7 +42,8 @@ def report_of(
                 command="; ".join(plan.commands)[:_TEXT_CHARS] or None,
             ),
         )
-    waiting = plan.message if plan.verdict is Verdict.HOLD else ""
+    waits = plan.verdict is Verdict.HOLD or plan.why is Why.WAITING
+    waiting = plan.message if waits else ""
     status = PoolTuningStatus(
         name=pool.name,
         rung=plan.rung[:_TEXT_CHARS],
@@ -73,7 +75,8 @@ def _unless_same(before: LastAction | None, action: LastAction) -> LastAction:
 
 def _findings(plan: Plan, problems: tuple[str, ...]) -> tuple[Finding, ...]:
     moving = plan.verdict in {Verdict.CHANGE, Verdict.CONVERGE}
-    reason = {Why.CANARY: Reason.CANARY}.get(plan.why, Reason.ROLLING)
+    reasons = {Why.CANARY: Reason.CANARY, Why.WAITING: Reason.BLOCKED}
+    reason = reasons.get(plan.why, Reason.ROLLING)
     progressing = (
         true(ConditionType.PROGRESSING, reason, plan.message)
         if moving
@@ -83,7 +86,7 @@ def _findings(plan: Plan, problems: tuple[str, ...]) -> tuple[Finding, ...]:
         return progressing, true(ConditionType.DEGRADED, Reason.ROLLED_BACK, plan.message)
     if problems:
         return progressing, true(ConditionType.DEGRADED, Reason.BLOCKED, "; ".join(problems))
-    return progressing, false(ConditionType.DEGRADED, Reason.HEALTHY, "")
+    return progressing, false(ConditionType.DEGRADED, Reason.HEALTHY, _HEALTHY)
 
 
 def _news(
