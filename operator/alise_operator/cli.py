@@ -72,5 +72,8 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--gateway-namespace", metavar="NAME", help="default: its own")
     group.add_argument("--gateway-selector", metavar="LABELS", help="of the gateways' pods")
     group.add_argument(
+        "--gateway-metrics-port", type=int, metavar="PORT", help="of the gateways; default 8081"
+    )
+    group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), help="default info"
     )

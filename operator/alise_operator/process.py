@@ -15,6 +15,7 @@ from alise_operator.app import Operator, namespace_of, parent_of
 from alise_operator.logs import configure_logging
 from alise_operator.settings import OperatorSettings
 from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.gateways import Gateways
 from alise_operator.tuning.tender import KvTuner
 from alise_operator.tuning.tokens import AdminTokens
 
@@ -39,6 +40,9 @@ async def _serve(settings: OperatorSettings) -> None:
     tokens = AdminTokens(client, clock)
     tuner = KvTuner(engines, tokens.read, clock, settings.tuner_interval_seconds)
     operator, stop = Operator(settings, tuner, client), asyncio.Event()
+    keep_seconds = settings.tuner_interval_seconds / 2
+    gateways = Gateways(operator.gateway_addresses, engines.page, clock, keep_seconds)
+    tuner.predict = gateways.demand
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from alise_core.crds.base import ObjectName
 from alise_core.errors import ConfigError
+from alise_operator.decide.gateway_pods import parse_labels
 
 _PREFIX = "ALISE_OPERATOR_"
 _SHOWN_VALUE_CHARS = 80
@@ -53,7 +54,10 @@ class OperatorSettings(BaseSettings):
     gateway_namespace: ObjectName | None = None
     """Of that Service; the operator's own namespace without it."""
     gateway_selector: str = "app.kubernetes.io/component=gateway"
-    """Labels of the gateways' pods, whose predicted demand the tuner reads."""
+    """Labels of the gateways' pods, whose predicted demand the tuner reads: ``KEY=VALUE``, several
+    with commas between them."""
+    gateway_metrics_port: Annotated[int, Field(ge=1, le=65_535)] = 8081
+    """Where gateways show their metrics: their admin port."""
     serve_inference_pools: bool = True
     """As at the gateways: off, InferencePools are not looked at, and need not be readable."""
     serve_picked_inference_pools: bool = False
@@ -73,6 +77,12 @@ class OperatorSettings(BaseSettings):
     """How often the tuner looks at a pool."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("gateway_selector")
+    @classmethod
+    def _labels(cls, text: str) -> str:
+        parse_labels(text)
+        return text
 
     @model_validator(mode="after")
     def _one_idea_of_the_namespace(self) -> "OperatorSettings":

@@ -347,3 +347,19 @@ async def test_an_address_that_is_taken_ends_it_with_a_reason(server: FakeApiSer
     with pytest.raises(ConfigError, match="--metrics-port"):
         await second.stop()
     await first.stop()
+
+
+async def test_gateways_that_run_beside_it_are_found(
+    server: FakeApiServer, operator: RunningOperator
+) -> None:
+    for name, ip, ready in (("gateway-0", "10.0.0.9", True), ("gateway-1", "10.0.0.8", False)):
+        pod = custom_objects.a_pod(name, ip=ip, ready=ready)
+        pod["metadata"]["labels"] = {"app.kubernetes.io/component": "gateway"}
+        server.put(PODS, pod)
+    server.put(PODS, a_pod())
+    server.put(POOLS, a_pool())
+
+    await until(server, POOLS, "chat", lambda status: status["endpoints"]["total"] == 1)
+
+    found = operator.operator.gateway_addresses()
+    assert sorted(found) == ["10.0.0.8:8081", "10.0.0.9:8081"]

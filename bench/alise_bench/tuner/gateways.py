@@ -10,7 +10,7 @@ from statistics import NormalDist
 from alise_bench.tuner.day import HIGH_FACTOR, Asked
 from alise_bench.tuner.world import World
 from alise_core.prediction import LEVELS, LengthDistribution
-from alise_gateway.domain.future_peak import Held, peaks
+from alise_gateway.domain.future_peak import Held, future_peak, high_peak
 
 _HIGH = 0.9
 _SIGMA = log1p(HIGH_FACTOR - 1.0) / NormalDist().inv_cdf(_HIGH)
@@ -34,7 +34,8 @@ def predicted_peak(world: World, now: float) -> tuple[float, float]:
         middle, high = _rest(item, generated)
         middles.append((item.prompt_tokens + generated, middle))
         highs.append((item.prompt_tokens + generated, high))
-    return peaks(middles, highs)
+    peak = future_peak(middles)
+    return peak, high_peak(peak, future_peak(highs), len(middles))
 
 
 def _rest(item: Asked, generated: float) -> tuple[float, float]:

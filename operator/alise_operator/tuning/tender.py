@@ -5,7 +5,7 @@ Recommend the command for it is told like any other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from alise_core.clock import Clock
@@ -19,10 +19,13 @@ from alise_operator.tending import Publish, TendedPool
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
-from alise_operator.tuning.observed import Observed, PodObserved
+from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
 from alise_operator.tuning.plan import Plan, Tune, Why
 from alise_operator.tuning.reports import last_action_of, report_of
 from alise_operator.tuning.window import PodWindow
+
+Predict = Callable[[Iterable[str]], Awaitable[DemandObserved | None]]
+"""Of models; ``None`` where there is nobody who predicts."""
 
 ReadToken = Callable[[str, SecretRef], Awaitable[str | None]]
 """The admin token in a Secret of a namespace; ``None`` where there is none or it is not shown."""
@@ -38,6 +41,7 @@ class _Pool:
 
     Attributes:
         windows: By endpoint and incarnation of its engine.
+        models: That its pods serve.
         memory: Of the last plan; ``None`` until the status was read.
         told: The last report.
         told_why: The reason of its plan.
@@ -45,6 +49,7 @@ class _Pool:
     """
 
     windows: dict[str, PodWindow] = field(default_factory=dict)
+    models: frozenset[str] = frozenset()
     memory: TunerMemory | None = None
     told: TuningReport | None = None
     told_why: Why | None = None
@@ -67,6 +72,9 @@ class KvTuner:
         read_token: Of a pool's Secret.
         clock: Time.
         interval_seconds: Between two looks at a pool.
+
+    Attributes:
+        predict: What the gateways predict for pods that serve these models.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class KvTuner:
         self._interval_seconds = interval_seconds
         self._pools: dict[PoolRef, _Pool] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self.predict: Predict = _nobody_predicts
 
     async def tend(self, pool: TendedPool, publish: Publish) -> TuningReport:
         """See ``Tuner``."""
@@ -91,6 +100,7 @@ class KvTuner:
         endpoints = await self._endpoints(pool)
         pods = await self._look(kept, endpoints, spec)
         observed = Observed(pool.ref.namespace, pool.ref.name, pods, paused=pool.paused)
+        observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
         plan = decide(without_restarts(spec, kept.memory), observed, kept.memory, now)
         kept.memory = plan.memory
@@ -108,6 +118,15 @@ class KvTuner:
     async def close(self) -> None:
         """Close connections to engines."""
         await self._engines.close()
+
+    async def _with_demand(self, kept: _Pool, observed: Observed) -> Observed:
+        kept.models = frozenset(model for pod in observed.pods for model in pod.models)
+        others = (pool.models for pool in self._pools.values() if pool is not kept)
+        shared = kept.models.intersection(*[frozenset().union(*others)])
+        if shared:
+            # Gateways tell models apart, not pools.
+            return replace(observed, no_demand=f"other pools serve {min(shared)}, too")
+        return replace(observed, demand=await self.predict(kept.models))
 
     async def _endpoints(self, pool: TendedPool) -> list[_Endpoint]:
         token = None
@@ -175,6 +194,10 @@ class KvTuner:
             return replace(last, announcements=report.announcements)
         kept.told, kept.told_why, kept.told_at = report, why, now
         return report
+
+
+async def _nobody_predicts(models: Iterable[str]) -> None:
+    """Until somebody does."""
 
 
 def without_restarts(spec: KVCachePolicySpec, memory: TunerMemory) -> KVCachePolicySpec:

@@ -1,5 +1,6 @@
 """The tuner with engines that answer as the plugin does."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,15 @@ from alise_operator.decide.pods import Pod
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import TendedPool
 from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.observed import DemandObserved
 from alise_operator.tuning.tender import KvTuner
 from fakes.clock import FakeClock
 from fakes.custom_objects import a_policy, stored
 from fakes.tuned_engine import CHUNK, TOKEN, EngineNet, TunedEngine
 
 REF = PoolRef("ns", Kind.MODEL_POOL, "chat")
+CAPACITY = 2 * 100 * 16
+"""KV tokens of both engines."""
 SPEC: dict[str, Any] = {
     "mode": "Auto",
     "activeRequests": {"min": 8},
@@ -226,3 +230,38 @@ async def test_the_tier_is_packed_denser_when_it_drops_what_is_wanted() -> None:
     assert {engine.tier.settings.eviction for engine in scene.engines} == {"ewt"}
     assert {str(engine.tier.settings.level) for engine in scene.engines} == {"int8"}
     assert {engine.tier.settings.capacity_bytes for engine in scene.engines} == {20 * CHUNK}
+
+
+async def test_demand_is_asked_for_by_the_models_that_engines_say_they_serve() -> None:
+    scene = Scene(mode="Recommend")
+    asked: list[set[str]] = []
+
+    async def predict(models: Iterable[str]) -> DemandObserved:
+        asked.append(set(models))
+        return DemandObserved(1.2 * CAPACITY, 1.3 * CAPACITY, 0.0)
+
+    scene.tuner.predict = predict
+    report = await scene.look(5)
+
+    assert asked[-1] == {"m"}
+    assert report.status.pressure == pytest.approx(1.2)
+
+
+async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> None:
+    scene = Scene(mode="Recommend")
+    asked = []
+
+    async def predict(models: Iterable[str]) -> DemandObserved:
+        asked.append(models)
+        return DemandObserved(9e9, 9e9, 0.0)
+
+    scene.tuner.predict = predict
+    other = replace(scene.pool, ref=PoolRef("ns", Kind.MODEL_POOL, "other"))
+    await scene.look(1)
+    await scene.tuner.tend(other, scene.publish)
+    asked.clear()
+
+    report = await scene.look(4)
+
+    assert asked == []
+    assert report.status.pressure == pytest.approx(0.5)
