@@ -20,7 +20,7 @@ from alise_core.clock import Clock, MonotonicClock
 from alise_core.crds.governing import PoolRef
 from alise_operator.act.status import StatusWriter
 from alise_operator.decide.announcements import Announcement, EventType
-from alise_operator.decide.gateway_pods import metrics_addresses, parse_labels
+from alise_operator.decide.gateway_pods import metrics_addresses
 from alise_operator.decide.parents import Parent
 from alise_operator.decide.scope import WorkKey
 from alise_operator.leading import WhileLeading
@@ -115,8 +115,8 @@ class Operator:
         """``IP:PORT`` of the metrics of every gateway that runs; none where none is seen."""
         settings = self._settings
         pods = self._catalogue.pods(settings.gateway_namespace or self._client.namespace)
-        labels = parse_labels(settings.gateway_selector)
-        return tuple(metrics_addresses(pods, labels, settings.gateway_metrics_port))
+        port = settings.gateway_metrics_port
+        return tuple(metrics_addresses(pods, settings.gateway_labels, port))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then hand over in order.

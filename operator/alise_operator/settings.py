@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from alise_core.crds.base import ObjectName
 from alise_core.errors import ConfigError
-from alise_operator.decide.gateway_pods import parse_labels
 
 _PREFIX = "ALISE_OPERATOR_"
 _SHOWN_VALUE_CHARS = 80
@@ -80,15 +79,38 @@ class OperatorSettings(BaseSettings):
 
     @field_validator("gateway_selector")
     @classmethod
-    def _labels(cls, text: str) -> str:
+    def _understood(cls, text: str) -> str:
         parse_labels(text)
         return text
+
+    @property
+    def gateway_labels(self) -> dict[str, str]:
+        """What ``gateway_selector`` asks for."""
+        return parse_labels(self.gateway_selector)
 
     @model_validator(mode="after")
     def _one_idea_of_the_namespace(self) -> "OperatorSettings":
         if self.all_namespaces and self.namespace is not None:
             raise ValueError("give either namespace or all_namespaces")
         return self
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """``KEY=VALUE,KEY=VALUE`` as labels that a pod must have.
+
+    Raises:
+        ValueError: It is nothing of the kind; the text says what is understood.
+    """
+    labels = {}
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        key, value = key.strip(), value.removeprefix("=").strip()
+        if not equals or not key or key.endswith("!") or any(sign in value for sign in "=()"):
+            raise ValueError(
+                f"{part.strip()!r} is no KEY=VALUE; give labels as KEY=VALUE,KEY=VALUE"
+            )
+        labels[key] = value
+    return labels
 
 
 def load_settings(flags: Mapping[str, Any]) -> OperatorSettings:
