@@ -273,6 +273,7 @@ class Operator:
                 for each in self._watches.reflectors
             },
             connected=self._watches.connected(),
+            tuned=self._tending.standing(),
         )
 
 

@@ -1,6 +1,7 @@
 """The operator as a process: event loop, signals, exit code."""
 
 import asyncio
+import json
 import signal
 import sys
 
@@ -12,9 +13,12 @@ from alise_core.clock import MonotonicClock
 from alise_core.errors import AliseError
 from alise_operator.act.parents import remove_parents
 from alise_operator.app import Operator, namespace_of, parent_of
+from alise_operator.explaining import explain_pool
 from alise_operator.logs import configure_logging
 from alise_operator.settings import OperatorSettings
 from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.explain import Explanation
+from alise_operator.tuning.explain_text import lines_of
 from alise_operator.tuning.gateways import Gateways
 from alise_operator.tuning.tender import KvTuner
 from alise_operator.tuning.tokens import AdminTokens
@@ -31,6 +35,29 @@ def clean_up(settings: OperatorSettings) -> int:
     """Take our entries out of the status of InferencePools; returns the exit code."""
     configure_logging(settings.log_level, sys.stdout)
     return uvloop.run(_clean_up(settings))
+
+
+def explain(settings: OperatorSettings, pool: str, *, as_json: bool) -> int:
+    """Print how the tuner stands at a pool; returns the exit code.
+
+    Raises:
+        CannotExplain: There is nothing to explain, or it may not be seen.
+    """
+    configure_logging("error", sys.stderr)
+    found = asyncio.run(_explain(settings, pool))
+    lines = [json.dumps(found.as_json(), indent=1)] if as_json else lines_of(found)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+async def _explain(settings: OperatorSettings, pool: str) -> Explanation:
+    clock = MonotonicClock()
+    client = load_cluster(settings.kubeconfig, settings.context, clock)
+    try:
+        namespace = settings.namespace or client.namespace
+        return await explain_pool(client, namespace, pool, clock.unix())
+    finally:
+        await client.close()
 
 
 async def _serve(settings: OperatorSettings) -> None:

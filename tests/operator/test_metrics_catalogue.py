@@ -3,8 +3,13 @@
 import re
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
+from alise_core.crds.governing import PoolRef
+from alise_core.crds.kv_cache_policy import PoolTuningStatus
+from alise_core.crds.names import Kind
+from alise_operator.decide.tuning import TuningReport
 from alise_operator.metrics import OperatorMetrics, Snapshot
 from alise_operator.settings import OperatorSettings
 from architecture.repository import ROOT
@@ -14,6 +19,9 @@ ROW = re.compile(
     re.MULTILINE,
 )
 SUFFIXES = {"counter": "_total"}
+
+POOL = PoolRef("ns", Kind.MODEL_POOL, "chat")
+REPORT = TuningReport(POOL, PoolTuningStatus(name="chat", wanted_replicas=5), pressure=1.1)
 
 Entry = tuple[str, str, frozenset[str]]
 
@@ -36,6 +44,7 @@ def exported() -> set[Entry]:
         objects={"ModelPool": 1},
         watches={"pods": 1.0},
         connected=frozenset({"pods"}),
+        tuned=(REPORT,),
     )
     metrics.read_gauges_from(lambda: snapshot)
     return {
@@ -68,3 +77,12 @@ def test_settings_are_documented() -> None:
     text = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
 
     assert [name for name in OperatorSettings.model_fields if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_an_autoscaler_asks_for_what_is_exported() -> None:
+    text = (ROOT / "examples/engines-keda.yaml").read_text(encoding="utf-8")
+    scaled = yaml.safe_load(text)
+    asked = set(re.findall(r"alise_operator_\w+", str(scaled["spec"]["triggers"])))
+
+    assert asked == {"alise_operator_pool_wanted_replicas"}
+    assert asked <= {name for name, _, _ in exported()}

@@ -51,5 +51,5 @@ def test_what_is_not_understood_is_named(text: str) -> None:
 
 
 def test_a_selector_that_is_not_understood_is_refused_with_its_flag() -> None:
-    with pytest.raises(ConfigError, match="--gateway-selector.*KEY=VALUE"):
+    with pytest.raises(ConfigError, match=r"--gateway-selector.*KEY=VALUE"):
         load_settings({"gateway_selector": "app in (gateway)"})

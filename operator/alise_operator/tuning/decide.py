@@ -144,7 +144,7 @@ class _Decision:
             if bar is None and (waits is None or step.knob in HOT):
                 return self._take(step, Why.PRESSURE, self._pressure.text)
             if bar is not None:
-                self._considered.append(f"{step.knob}: {bar[1]}")
+                self._considered.append(f"{_said(step)}: {bar[1]}")
             waits = waits or bar
         if waits is not None:
             return self._hold(waits[0], f"{self._pressure.text}; {waits[1]}")
@@ -186,7 +186,7 @@ class _Decision:
                 bar = (Why.NOT_CALM_YET, f"calm for {calm:.0f} s of {needed:.0f} s")
             if bar is None:
                 return self._take(step, Why.CALM, f"calm for {calm:.0f} s: {self._quiet()}")
-            self._considered.append(f"{step.knob}: {bar[1]}")
+            self._considered.append(f"{_said(step)}: {bar[1]}")
             waits = waits or bar
         if waits is None:
             raise AssertionError("every step was taken or waits")
@@ -203,9 +203,7 @@ class _Decision:
 
     def _take(self, step: Step, why: Why, text: str) -> Plan:
         memory = self._memory
-        said = f"{step.knob} {step.before} -> {step.after} ({step.gain}; price: {step.price})"
-        if step.direction is Direction.DOWN:
-            said = f"{step.knob} {step.before} -> {step.after} ({step.gain})"
+        said = _said(step)
         recommended = self._spec.mode is TuningMode.RECOMMEND
         same = memory.recommended
         if recommended and same is not None and (same.knob, same.after) == (step.knob, step.after):
@@ -254,6 +252,12 @@ class _Decision:
         asked = why in {Why.COOLING_DOWN, Why.BUDGET_SPENT}
         memory = self._memory if asked else replace(self._memory, recommended=None)
         return _hold(why, message, memory)
+
+
+def _said(step: Step) -> str:
+    """What a step does, gives and costs."""
+    price = f"; price: {step.price}" if step.direction is Direction.UP else ""
+    return f"{step.knob} {step.before} -> {step.after} ({step.gain}{price})"
 
 
 def _remembering(

@@ -191,7 +191,7 @@ class KvTuner:
         now, last = self._clock.now(), kept.told
         recent = why is kept.told_why and now - kept.told_at < _QUIET_SECONDS
         if last is not None and recent and _alike(last, report):
-            return replace(last, announcements=report.announcements)
+            return replace(last, announcements=report.announcements, pressure=report.pressure)
         kept.told, kept.told_why, kept.told_at = report, why, now
         return report
 

@@ -265,3 +265,18 @@ async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> N
 
     assert asked == []
     assert report.status.pressure == pytest.approx(0.5)
+
+
+async def test_replicas_are_asked_for_when_nothing_else_is_left() -> None:
+    scene = Scene(activeRequests={}, hostTier={"levels": ["none"], "evictionPolicies": ["lru"]})
+    calm = await scene.look(5)
+    assert calm.status.wanted_replicas == 0
+    scene.press()
+
+    report = await scene.look(20)
+
+    assert report.status.wanted_replicas > 2
+    assert report.status.rung == f"replicas={report.status.wanted_replicas}"
+    assert report.pressure is not None
+    assert any(line.startswith("level: ") for line in report.status.considered)
+    assert report.status.decision
