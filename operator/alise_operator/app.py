@@ -68,6 +68,10 @@ class Operator:
         tuner: Tends pools under a KVCachePolicy; ``None`` tunes nothing.
         client: Of the cluster; made from the settings without it.
         world: Time, chance, metrics' registry.
+
+    Attributes:
+        metrics: Of this process; what works for the operator counts there too.
+        probes: Metrics and probes over HTTP.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Operator:
         self._client = client or load_cluster(settings.kubeconfig, settings.context, clock)
         # Two processes of one name would both think that the Lease is theirs.
         self._identity = settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        self._metrics = OperatorMetrics(self._world.registry)
+        self.metrics = OperatorMetrics(self._world.registry)
         self._recorder = EventRecorder(self._client, _COMPONENT, self._identity, clock)
         self._catalogue = Catalogue(
             Serving(settings.serve_inference_pools, settings.serve_picked_inference_pools)
@@ -153,7 +157,7 @@ class Operator:
         settings, clock = self._settings, self._world.clock
         lookup = SecretLookup(self._client, settings.secret_interval_seconds, clock)
         writer = StatusWriter(
-            self._client, self._recorder, self._metrics, clock, settings.resync_seconds
+            self._client, self._recorder, self.metrics, clock, settings.resync_seconds
         )
         senses = Senses(self._catalogue, self._engines, lookup, self._tending, clock)
         intervals = Intervals(settings.resync_seconds, settings.secret_interval_seconds)
@@ -167,21 +171,21 @@ class Operator:
             WorkQueue[WorkKey](chance),
             self._reconciler,
             self._world.pace(clock, 4),
-            self._metrics.reconciled,
+            self.metrics.reconciled,
         )
         scrapes = Workers(
             "scrape",
             WorkQueue[str](chance, _ENGINE_BACKOFF),
             self._engines.read,
             self._world.pace(clock, 8),
-            self._metrics.scraped,
+            self.metrics.scraped,
         )
         tends = Workers(
             "tend",
             WorkQueue[PoolRef](chance, _TUNER_BACKOFF),
             self._tending.tend,
             self._world.pace(clock, 4),
-            self._metrics.tended,
+            self.metrics.tended,
         )
         return objects, scrapes, tends
 
@@ -209,7 +213,7 @@ class Operator:
         self._tending.on_reported = lambda key: self._touched([key])
         self._tending.write_now = self._reconciler
         self._tending.tell = self._tell
-        self._metrics.read_gauges_from(self._snapshot)
+        self.metrics.read_gauges_from(self._snapshot)
 
     async def _work_as_leader(self) -> None:
         # Before everything was read, what is not there yet would be taken for missing.
@@ -231,7 +235,7 @@ class Operator:
 
     def _on_leadership(self, leads: bool) -> None:
         self._duty.on_change(leads)
-        self._metrics.led(leads=leads)
+        self.metrics.led(leads=leads)
         if leads:
             lease = {
                 "name": self._settings.lease_name,
@@ -250,7 +254,7 @@ class Operator:
         resource = resource_of(key.kind)
         meta = metadata(self._catalogue.raw(key))
         for each in announcements:
-            self._metrics.events.labels(each.type.value).inc()
+            self.metrics.events.labels(each.type.value).inc()
             self._recorder.emit(
                 reference_to(resource.api_version, resource.kind, meta),
                 each.type.value,

@@ -81,6 +81,12 @@ class OperatorMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.restart_steps = Counter(
+            f"{_PREFIX}restart_steps",
+            "Steps of changes that restart pods, by the state that they came to.",
+            ("state",),
+            registry=registry,
+        )
         self.leader_changes = Counter(
             f"{_PREFIX}leader_changes",
             "Times this process became the leader, or stopped being it.",
@@ -110,6 +116,15 @@ class OperatorMetrics:
         del pool
         self.tends.labels(result.value).inc()
         self.tend_duration.observe(seconds)
+
+    def expect_steps(self, states: Iterable[str]) -> None:
+        """Begin at zero: whoever counts steps knows which there are."""
+        for state in states:
+            self.restart_steps.labels(state)
+
+    def stepped(self, state: str) -> None:
+        """A change that restarts pods came to another state."""
+        self.restart_steps.labels(state).inc()
 
     def led(self, *, leads: bool) -> None:
         """This process became the leader, or is not any more."""

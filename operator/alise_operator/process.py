@@ -13,6 +13,9 @@ from alise_core.clock import MonotonicClock
 from alise_core.errors import AliseError
 from alise_operator.act.parents import remove_parents
 from alise_operator.app import Operator, namespace_of, parent_of
+from alise_operator.canary.plan import State
+from alise_operator.canary.probing import Probing
+from alise_operator.canary.restarter import Canaries
 from alise_operator.explaining import explain_pool
 from alise_operator.logs import configure_logging
 from alise_operator.settings import OperatorSettings
@@ -65,11 +68,14 @@ async def _serve(settings: OperatorSettings) -> None:
     client = load_cluster(settings.kubeconfig, settings.context, clock)
     engines = Engines(clock, settings.scrape_timeout_seconds)
     tokens = AdminTokens(client, clock)
-    tuner = KvTuner(engines, tokens.read, clock, settings.tuner_interval_seconds)
+    canaries = Canaries(client, Probing(), tokens.read, clock, allowed=settings.change_workloads)
+    tuner = KvTuner(engines, tokens.read, clock, settings.tuner_interval_seconds, canaries)
     operator, stop = Operator(settings, tuner, client), asyncio.Event()
     keep_seconds = settings.tuner_interval_seconds / 2
     gateways = Gateways(operator.gateway_addresses, engines.page, clock, keep_seconds)
     tuner.predict = gateways.demand
+    operator.metrics.expect_steps(State)
+    canaries.on_step = operator.metrics.stepped
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -83,6 +89,7 @@ async def _serve(settings: OperatorSettings) -> None:
     try:
         await operator.run(stop)
     finally:
+        await canaries.close()
         await tuner.close()
     log.info("operator_stopped")
 

@@ -74,6 +74,9 @@ class OperatorSettings(BaseSettings):
     """How often it is asked again whether a Secret that is named exists."""
     tuner_interval_seconds: Seconds = 10
     """How often the tuner looks at a pool."""
+    change_workloads: bool = False
+    """Policies in mode Auto may change Deployments and StatefulSets, which needs permissions that
+    not every installation wants to give."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

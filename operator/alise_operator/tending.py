@@ -6,7 +6,7 @@ the policy's status. The tuner observes, decides and acts by itself.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alise_core.crds.base import SecretRef
@@ -36,7 +36,9 @@ class TendedPool:
         ports: On each of them.
         scheme: How they are spoken to.
         base_path: Prefix of every request path.
+        labels: That select the pods.
         admin_token: Secret with the engine plugin's token.
+        api_key: Secret with the key that the engines demand.
         paused: The pool carries the annotation that keeps the tuner away.
         standing: The pool's line in the policy's status as it was seen last; what the tuner has
             put there before is there after a restart too.
@@ -48,7 +50,9 @@ class TendedPool:
     ports: tuple[int, ...]
     scheme: Scheme = Scheme.HTTP
     base_path: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     admin_token: SecretRef | None = None
+    api_key: SecretRef | None = None
     paused: bool = False
     standing: Mapping[str, Any] | None = None
 
@@ -209,7 +213,9 @@ def _tended(ref: PoolRef, found: Stored[Any], scope: Scope) -> TendedPool | None
         ports=selection.ports,
         scheme=Scheme.HTTP if spec is None else spec.scheme,
         base_path="" if spec is None else spec.base_path,
+        labels=selection.labels,
         admin_token=None if spec is None else spec.admin_token_secret_ref,
+        api_key=None if spec is None else spec.api_key_secret_ref,
         paused=found.annotations.get(PAUSED_ANNOTATION) == "true",
         standing=next((line for line in lines if text_at(line, "name") == ref.name), None),
     )

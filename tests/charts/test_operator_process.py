@@ -27,6 +27,9 @@ def test_the_operator_understands_its_settings(name: str, helm: Helm) -> None:
 
     assert settings.identity == "alise-operator-0"
     assert settings.all_namespaces == values.get("clusterWide", False)
+    assert settings.change_workloads == (
+        values.get("operator", {}).get("autoTuning", {}).get("enabled", False)
+    )
     assert settings.gateway_service in services
     assert settings.gateway_selector == gateway["kubernetes"]["peers_selector"]
     for field in ("serve_inference_pools", "serve_picked_inference_pools"):

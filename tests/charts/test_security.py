@@ -9,6 +9,12 @@ from charts.helm import Helm, Object, Rendered, read_values, value_sets
 
 SETS = list(value_sets())
 READING = {"get", "list", "watch"}
+RESTARTING = {
+    ("deployments", ("patch",)),
+    ("statefulsets", ("patch",)),
+    ("pods", ("delete",)),
+}
+"""What changes how engines are started."""
 VOLUMES = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI"}
 
 
@@ -112,13 +118,34 @@ def test_the_operator_writes_status_events_and_its_lease(name: str, helm: Helm) 
         assert "*" not in rule["resources"] + rule["apiGroups"] + rule["verbs"]
         if not set(rule["verbs"]) <= READING:
             for resource in rule["resources"]:
-                workload = auto and resource in {"deployments", "statefulsets"}
-                assert resource.endswith("/status") or resource in {"events", "leases"} or workload
+                restarts = auto and (resource, tuple(rule["verbs"])) in RESTARTING
+                assert resource.endswith("/status") or resource in {"events", "leases"} or restarts
         if "secrets" in rule["resources"]:
             assert rule["resourceNames"]
             assert rule["verbs"] == ["get"]
         if "leases" in rule["resources"] and rule["verbs"] != ["create"]:
             assert rule["resourceNames"] == ["alise-operator"]
+
+
+def test_workloads_are_changed_where_the_values_say_so(helm: Helm) -> None:
+    granted = {
+        enabled: {
+            (resource, verb)
+            for rule in rules(
+                helm.render({"operator": {"autoTuning": {"enabled": enabled}}}), "operator"
+            )
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+        for enabled in (False, True)
+    }
+
+    assert granted[True] - granted[False] == {
+        ("deployments", "patch"),
+        ("statefulsets", "patch"),
+        ("pods", "delete"),
+        ("poddisruptionbudgets", "list"),
+    }
 
 
 def test_tokens_of_accounts_are_mounted_where_the_api_server_is_asked(helm: Helm) -> None:

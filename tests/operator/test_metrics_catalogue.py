@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from alise_core.crds.governing import PoolRef
 from alise_core.crds.kv_cache_policy import PoolTuningStatus
 from alise_core.crds.names import Kind
+from alise_operator.canary.plan import State
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.metrics import OperatorMetrics, Snapshot
 from alise_operator.settings import OperatorSettings
@@ -18,6 +19,7 @@ ROW = re.compile(
     r"^\| `(?P<name>alise_\w+)` \| (?P<type>\w+) \| (?P<labels>[\w, ]*?) ?\| (?P<unit>[^|]*?) ?\|",
     re.MULTILINE,
 )
+DOCUMENT = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
 SUFFIXES = {"counter": "_total"}
 
 POOL = PoolRef("ns", Kind.MODEL_POOL, "chat")
@@ -27,7 +29,7 @@ Entry = tuple[str, str, frozenset[str]]
 
 
 def rows() -> list[re.Match[str]]:
-    return list(ROW.finditer((ROOT / "docs/operator.md").read_text(encoding="utf-8")))
+    return list(ROW.finditer(DOCUMENT))
 
 
 def documented() -> set[Entry]:
@@ -46,6 +48,7 @@ def exported() -> set[Entry]:
         connected=frozenset({"pods"}),
         tuned=(REPORT,),
     )
+    metrics.expect_steps(State)
     metrics.read_gauges_from(lambda: snapshot)
     return {
         (
@@ -86,3 +89,10 @@ def test_the_example_of_an_autoscaler_asks_for_what_is_exported() -> None:
 
     assert asked == {"alise_operator_pool_wanted_replicas"}
     assert asked <= {name for name, _, _ in exported()}
+
+
+def test_every_state_of_a_step_is_documented() -> None:
+    (row,) = [
+        line for line in DOCUMENT.splitlines() if "`alise_operator_restart_steps_total`" in line
+    ]
+    assert set(re.findall(r"`([A-Z]\w+)`", row)) == set(State)

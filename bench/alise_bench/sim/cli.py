@@ -14,6 +14,7 @@ from alise_bench.sim.config import DEFAULT_MODEL, EngineConfig
 from alise_bench.sim.control import parse_faults
 from alise_bench.sim.engine import Admission
 from alise_bench.sim.faults import Fault
+from alise_bench.sim.kv_dtype import AUTO, DTYPES
 from alise_bench.sim.lengths import MEDIAN_TOKENS, SIGMA, Lengths, ReplayTable, load_replay
 from alise_bench.sim.server import EngineServer
 from alise_bench.sim.step_model import PROFILES, Profile
@@ -84,7 +85,19 @@ def _add_scheduling(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("scheduling (defaults come from the profile)")
     policies = [policy.value for policy in Policy]
     group.add_argument("--scheduling-policy", choices=policies, default=Policy.FCFS.value)
-    group.add_argument("--num-gpu-blocks", type=int, help="KV blocks, null block included")
+    group.add_argument(
+        "--num-gpu-blocks", type=int, help="KV blocks at 16 bits, null block included"
+    )
+    group.add_argument(
+        "--kv-cache-dtype", choices=sorted(DTYPES), default=AUTO, help="fp8: twice the blocks"
+    )
+    group.add_argument(
+        "--misread-kv-cache-dtype",
+        action="append",
+        default=[],
+        choices=sorted(DTYPES),
+        help="answer wrongly with this dtype, as a kernel that does not know it; repeatable",
+    )
     group.add_argument("--block-size", type=int, help="tokens per KV block")
     group.add_argument("--max-model-len", type=int)
     group.add_argument("--max-num-batched-tokens", type=int)
@@ -141,6 +154,8 @@ def _config(options: argparse.Namespace) -> EngineConfig:
         max_model_len=options.max_model_len,
         max_num_batched_tokens=options.max_num_batched_tokens,
         max_num_seqs=options.max_num_seqs,
+        kv_cache_dtype=options.kv_cache_dtype,
+        misread_dtypes=frozenset(options.misread_kv_cache_dtype),
         prefix_caching=not options.no_prefix_caching,
         admission=Admission(options.max_num_queued_reqs, options.max_num_queued_tokens),
         lengths=Lengths(replay, options.median_tokens, options.sigma),

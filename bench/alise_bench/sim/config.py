@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from alise_bench.sim.engine import Admission
 from alise_bench.sim.faults import Fault
+from alise_bench.sim.kv_dtype import AUTO, DTYPES, MISREAD_ERROR, KvDtype
 from alise_bench.sim.lengths import Lengths
 from alise_bench.sim.scheduler import SchedulerConfig
 from alise_bench.sim.step_model import A100, Profile, scaled
@@ -34,6 +35,10 @@ class EngineConfig:
     max_model_len: int | None = None
     max_num_batched_tokens: int | None = None
     max_num_seqs: int | None = None
+    kv_cache_dtype: str = AUTO
+    """One of ``kv_dtype.DTYPES``."""
+    misread_dtypes: frozenset[str] = frozenset()
+    """Dtypes that the engine's kernel misreads: it starts with them, and answers wrongly."""
     prefix_caching: bool = True
     admission: Admission = field(default_factory=Admission)
     lengths: Lengths = field(default_factory=Lengths)
@@ -52,7 +57,18 @@ class EngineConfig:
     @property
     def timing(self) -> Profile:
         """The profile at this engine's speed."""
-        return scaled(self.profile, self.speed)
+        timing = scaled(self.profile, self.speed)
+        if self.kv_cache_dtype == AUTO:
+            return timing
+        return replace(timing, cache_dtype=self.kv_cache_dtype)
+
+    @property
+    def kv_dtype(self) -> KvDtype:
+        """Of the KV cache, as the engine reads it."""
+        dtype = DTYPES[self.kv_cache_dtype]
+        if dtype.name not in self.misread_dtypes:
+            return dtype
+        return replace(dtype, error=MISREAD_ERROR)
 
     @property
     def scheduler(self) -> SchedulerConfig:
@@ -60,10 +76,14 @@ class EngineConfig:
         base = SchedulerConfig.for_profile(self.profile, self.policy)
         return replace(
             base,
-            num_blocks=self.num_blocks or base.num_blocks,
+            num_blocks=self._blocks(self.num_blocks or base.num_blocks),
             block_size=self.block_size or base.block_size,
             max_model_len=self.max_model_len or base.max_model_len,
             max_num_batched_tokens=self.max_num_batched_tokens or base.max_num_batched_tokens,
             max_num_seqs=self.max_num_seqs or base.max_num_seqs,
             prefix_caching=self.prefix_caching,
         )
+
+    def _blocks(self, at_16_bits: int) -> int:
+        """The null block stays one."""
+        return 1 + int((at_16_bits - 1) * self.kv_dtype.capacity)

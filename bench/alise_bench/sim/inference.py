@@ -87,6 +87,7 @@ class Inference:
             engine.scheduler.max_request_tokens,
             config.seed,
             config.tool_call_share,
+            config.kv_dtype,
         )
 
     async def serve(self, exchange: Exchange, endpoint: Endpoint) -> None:

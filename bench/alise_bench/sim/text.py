@@ -48,6 +48,8 @@ def mix(seed: int, index: int) -> int:
 _PIECES = tuple(f" {word}" for word in WORDS)
 _IDS = tuple(zlib.crc32(piece.encode()) for piece in _PIECES)
 _COUNT = len(_PIECES)
+TOKEN_TEXTS = dict(zip(_IDS, _PIECES, strict=True))
+"""Every token that the model says, and its text."""
 
 
 def word(seed: int, index: int) -> str:

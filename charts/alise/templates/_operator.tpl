@@ -20,6 +20,8 @@
   value: {{ .Values.gateway.kubernetes.serveInferencePools | quote }}
 - name: ALISE_OPERATOR_SERVE_PICKED_INFERENCE_POOLS
   value: {{ .Values.gateway.kubernetes.servePickedInferencePools | quote }}
+- name: ALISE_OPERATOR_CHANGE_WORKLOADS
+  value: {{ .Values.operator.autoTuning.enabled | quote }}
 - name: ALISE_OPERATOR_LOG_LEVEL
   value: {{ .Values.operator.logLevel | quote }}
 {{- if .Values.clusterWide }}

@@ -6,17 +6,18 @@ look starts from what is there.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from alise_cluster.errors import CONFLICT, FORBIDDEN, NOT_FOUND, ApiError
-from alise_cluster.resources import PODS, RawObject, Resource
+from alise_cluster.resources import DEPLOYMENTS, PODS, STATEFUL_SETS, RawObject
 from alise_operator.canary.plan import DeletePod, Effect, Patch
 from alise_operator.canary.workload import FIELD_MANAGER, WorkloadKind
 
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 RESOURCES = {
-    WorkloadKind.DEPLOYMENT: Resource("apps", "v1", "deployments", "Deployment"),
-    WorkloadKind.STATEFUL_SET: Resource("apps", "v1", "statefulsets", "StatefulSet"),
+    WorkloadKind.DEPLOYMENT: DEPLOYMENTS,
+    WorkloadKind.STATEFUL_SET: STATEFUL_SETS,
 }
 
 
@@ -35,12 +36,25 @@ class Cluster(Protocol):
         """One exchange."""
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """Something was not done.
+
+    Attributes:
+        text: Why, for a person.
+        lasting: It will not work at the next look either, as things are.
+    """
+
+    text: str
+    lasting: bool
+
+
 async def carry_out(
     cluster: Cluster, kind: WorkloadKind, namespace: str, name: str, effects: Iterable[Effect]
-) -> str:
+) -> Undone | None:
     """Carry out patches and deletions; measuring is the caller's.
 
-    Returns: Why something was not done, for a person; empty where all was.
+    Returns: What was not done; ``None`` where all was.
 
     Raises:
         ApiError: The server refuses for another reason than that the world has changed.
@@ -66,8 +80,9 @@ async def carry_out(
                 )
     except ApiError as error:
         if error.status in {CONFLICT, NOT_FOUND}:
-            return f"{kind} {name} changed meanwhile"
+            return Undone(f"{kind} {name} changed meanwhile", lasting=False)
         if error.status == FORBIDDEN:
-            return f"the operator may not change {kind} {name}: {error.message}"
+            text = f"the operator may not change {kind} {name}: {error.message}"
+            return Undone(text, lasting=True)
         raise
-    return ""
+    return None

@@ -27,6 +27,10 @@ class Comparison:
         pod_uid: Of the canary: another pod is another comparison.
         canary: Its name.
         spec: What it is measured by.
+
+    Attributes:
+        rounds: Of probes that were answered.
+        quality: Of all rounds together; ``None`` before the first.
     """
 
     def __init__(self, pod_uid: str, canary: str, spec: CanarySpec) -> None:
@@ -36,6 +40,11 @@ class Comparison:
         self._unchanged: list[Scores] = []
         self._changed: list[Scores] = []
         self.rounds = 0
+        self.quality: Quality | None = None
+
+    def is_of(self, pod_uid: str, spec: CanarySpec) -> bool:
+        """It is about this pod, measured by this."""
+        return (self.pod_uid, self._spec) == (pod_uid, spec)
 
     def saw(self, samples: Mapping[str, PodSample]) -> None:
         """One look at the canary and the unchanged pods, by their names.
@@ -59,17 +68,14 @@ class Comparison:
         self._unchanged += unchanged
         self._changed += changed
         self.rounds += 1
+        # Thousands of tokens: not at every look.
+        self.quality = compare(self._unchanged, self._changed)
 
     def wants_probes(self) -> bool:
         """Answers are not judged yet, and asking again may help."""
         checks = answer_checks(self._spec.gate, self.quality)
         unsure = any(check.outcome is Outcome.NOT_YET for check in checks)
         return unsure and self.rounds < MOST_ROUNDS
-
-    @property
-    def quality(self) -> Quality | None:
-        """Of all rounds together."""
-        return compare(self._unchanged, self._changed) if self.rounds else None
 
     def verdict(self) -> Verdict:
         """As far as it goes; with all figures."""

@@ -25,10 +25,19 @@ def dtype_goal(action: SetDtype) -> Goal:
     )
 
 
-def gate_result(dtype: str, look: Look) -> GateResult | None:
-    """What is known of a canary with ``dtype``; ``None`` as long as nothing is."""
+def dtype_of(name: str) -> str:
+    """The dtype of a goal with this name; empty where it is about something else."""
+    head, _, dtype = name.partition("=")
+    return dtype if head == str(KV_CACHE_DTYPE) else ""
+
+
+def gate_result(look: Look) -> GateResult | None:
+    """What is known of the dtype that the look is about; ``None`` as long as nothing is."""
+    dtype = dtype_of(look.about)
+    if not dtype:
+        return None
     if look.judged is not None:
         return GateResult(dtype, look.judged.passed, look.judged.text)
-    if look.degraded and look.state in _GOING_BACK:
+    if look.state is State.REFUSED or (look.degraded and look.state in _GOING_BACK):
         return GateResult(dtype, passed=False, text=look.text)
     return None

@@ -101,6 +101,7 @@ class Look:
         effects: At most one patch; nothing else depends on its having worked.
         judged: What is known of the canary, for whoever decides what is wanted.
         degraded: A change failed, or is going back.
+        about: Name of the goal that this is about, which need not be the one wanted now.
     """
 
     state: State
@@ -108,6 +109,7 @@ class Look:
     effects: tuple[Effect, ...] = ()
     judged: Judged | None = None
     degraded: bool = False
+    about: str = ""
 
 
 def look(spec: KVCachePolicySpec, goal: Goal | None, seen: Seen, now: float) -> Look:
@@ -131,8 +133,9 @@ class _Looking:
     def look(self) -> Look:
         underway = self.record.underway
         if underway is None:
-            return self._idle()
-        return self._disturbed(underway) or self._undisturbed(underway)
+            return replace(self._idle(), about="" if self.goal is None else self.goal.name)
+        found = self._disturbed(underway) or self._undisturbed(underway)
+        return replace(found, about=underway.name)
 
     def _disturbed(self, underway: Underway) -> Look | None:
         edit = self._edited(underway)
@@ -244,12 +247,14 @@ class _Looking:
         if waited > self.spec.canary.timeout_seconds:
             state = "was not judged" if ready else "did not get ready"
             trouble = "; ".join(pod.trouble for pod in changed if pod.trouble)
+            trouble = self.seen.so_far if ready else trouble
             text = f"the canary {state} within {waited:.0f} s"
             return self._fail(underway, f"{text}{f' ({trouble})' if trouble else ''}")
         if not ready:
             return Look(State.CANARY_STARTING, f"one pod gets {underway.name}: {self._slow()}")
         controls = tuple(pod.name for pod in self.seen.pods if pod not in changed and pod.ready)
         text = f"pod {ready[0].name} has {underway.name} and is compared, for {waited:.0f} s now"
+        text = f"{text}: {self.seen.so_far}" if self.seen.so_far else text
         return Look(State.OBSERVING, text, (Measure(ready[0].name, controls),))
 
     def _slow(self) -> str:

@@ -109,37 +109,65 @@ class Prober:
 
     async def _ask(self, **body: object) -> Mapping[str, object]:
         reply = await self._exchange({"model": self._model, **body})
-        choices = reply.get("choices") if isinstance(reply, dict) else None
+        choices = reply.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise NotProbed(f"{self._url}: the answer has no choices")
         return cast("Mapping[str, object]", choices[0])
 
-    async def _exchange(self, body: Mapping[str, object]) -> object:
-        read = bytearray()
-        try:
-            async with (
-                asyncio.timeout(self._timeout_seconds),
-                self._client.stream(
-                    "POST",
-                    self._url,
-                    json=body,
-                    headers={**self._headers, "accept-encoding": "identity"},
-                ) as answer,
-            ):
+    async def _exchange(self, body: Mapping[str, object]) -> Mapping[str, object]:
+        request = self._client.build_request("POST", self._url, json=body, headers=self._headers)
+        return await _exchanged(self._client, request, self._timeout_seconds)
+
+
+async def served_model(
+    client: httpx.AsyncClient, url: str, *, timeout_seconds: float = 60.0, key: str | None = None
+) -> str:
+    """The first model that an engine serves, which is its own and no adapter's.
+
+    Raises:
+        NotProbed: It does not say.
+    """
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    request = client.build_request("GET", f"{url}/v1/models", headers=headers)
+    reply = await _exchanged(client, request, timeout_seconds)
+    models = reply.get("data")
+    name = models[0].get("id") if isinstance(models, list) and _is_object(models[:1]) else None
+    if not isinstance(name, str) or not name:
+        raise NotProbed(f"{url} names no model")
+    return name
+
+
+def _is_object(items: list[object]) -> bool:
+    return bool(items) and isinstance(items[0], dict)
+
+
+async def _exchanged(
+    client: httpx.AsyncClient, request: httpx.Request, timeout_seconds: float
+) -> Mapping[str, object]:
+    """One exchange, bounded in time and size; an answer that is no object is an empty one."""
+    request.headers["accept-encoding"] = "identity"
+    url, read = str(request.url), bytearray()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            answer = await client.send(request, stream=True)
+            try:
                 async for part in answer.aiter_raw():
                     read += part
                     if len(read) > _MOST_BYTES:
-                        raise NotProbed(f"{self._url}: more than {_MOST_BYTES} bytes")
-            if answer.status_code != httpx.codes.OK:
-                raise NotProbed(f"{self._url} answered {answer.status_code}")
-            return json.loads(read)
-        except TimeoutError:
-            raise NotProbed(f"{self._url}: no answer in {self._timeout_seconds:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            reason = f"{self._url}: {type(error).__name__}: {error}"
-            raise NotProbed(reason[:_MOST_REASON_CHARS]) from error
-        except (ValueError, RecursionError):
-            raise NotProbed(f"{self._url}: the answer is not JSON") from None
+                        raise NotProbed(f"{url}: more than {_MOST_BYTES} bytes")
+            finally:
+                await answer.aclose()
+        if answer.status_code != httpx.codes.OK:
+            raise NotProbed(f"{url} answered {answer.status_code}")
+        found = json.loads(read)
+    except TimeoutError:
+        raise NotProbed(f"{url}: no answer in {timeout_seconds:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+        reason = f"{url}: {type(error).__name__}: {error}"
+        raise NotProbed(reason[:_MOST_REASON_CHARS]) from error
+    except (ValueError, RecursionError):
+        raise NotProbed(f"{url}: the answer is not JSON") from None
+    return found if isinstance(found, dict) else {}
 
 
 def parse_scores(raw: object, text: Text) -> tuple[TokenScore, ...]:

@@ -73,6 +73,7 @@ class Seen:
         pods: Its pods that have not run to their end.
         blocked_by: PodDisruptionBudgets that allow no disruption now.
         judged: Of the canary, once it has been compared.
+        so_far: What the comparison has found until now, in words.
         paused: Somebody wants it left alone.
     """
 
@@ -81,6 +82,7 @@ class Seen:
     blocked_by: tuple[str, ...] = ()
     judged: Judged | None = None
     paused: bool = False
+    so_far: str = ""
 
     @property
     def kind(self) -> WorkloadKind:

@@ -15,6 +15,9 @@ from alise_operator.tuning.platforms import same_dtype
 from alise_operator.tuning.settings import Knob
 from alise_operator.tuning.targets import having_dtype
 
+_STEPS = 4
+"""Of the time within which a change has to be judged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -36,6 +39,28 @@ def begun(before: str, after: str, direction: Direction, now: float) -> ColdChan
 def first_action(cold: ColdChange) -> SetDtype:
     """What begins it."""
     return SetDtype(cold.after, 1 if cold.phase is Phase.CANARY else None)
+
+
+def wanted_dtype(memory: TunerMemory) -> SetDtype | None:
+    """What pods should start with, by what is remembered; ``None`` where nobody knows."""
+    cold, settled = memory.cold, memory.desired.dtype
+    if cold is None:
+        return None if settled is None else SetDtype(settled)
+    if cold.phase is Phase.BACK:
+        return SetDtype(cold.before)
+    return first_action(cold)
+
+
+def watched(spec: KVCachePolicySpec, memory: TunerMemory, now: float) -> TunerMemory:
+    """Whoever carries the change out has looked at it, and counts its time by itself.
+
+    Waiting for a disruption budget, or a pause, counts as no time there. What is remembered here
+    ends a change that nobody looks at. It moves on in steps: each is a write of the status.
+    """
+    cold = memory.cold
+    if cold is None or now - cold.since < spec.canary.timeout_seconds / _STEPS:
+        return memory
+    return replace(memory, cold=replace(cold, since=now))
 
 
 def advance(
@@ -89,6 +114,9 @@ def _rolling(
     have = having_dtype(observed, cold.after, spec.pressure.window_seconds)
     if have == len(observed.pods):
         return _finish(spec, memory, cold, now)
+    gate = observed.gate
+    if gate is not None and not gate.passed and same_dtype(gate.dtype, cold.after):
+        return _fail(spec, memory, cold, gate.text, now)
     if have > cold.done:
         cold = replace(cold, done=have, since=now)
     waited = now - cold.since

@@ -44,9 +44,11 @@ def _set_dtype(observed: Observed, action: SetDtype) -> str:
             f"# what owns the pods of {observed.pool} is not known: "
             f"start vLLM there with {argument}"
         )
-    patch = json.dumps([_operation(workload, argument)])
     target = quote(f"{workload.kind.lower()}/{workload.name}")
     namespace = quote(observed.namespace)
+    if not workload.listed:
+        return f"kubectl -n {namespace} edit {target}  # vLLM has to get {argument}"
+    patch = json.dumps([_operation(workload, argument)])
     return f"kubectl -n {namespace} patch {target} --type=json -p {quote(patch)}"
 
 

@@ -151,6 +151,7 @@ class Workload:
         container: Place of vLLM's container in the pod template.
         dtype_argument: Place of ``--kv-cache-dtype=...`` in its args; ``None`` where it has none.
         dtype: What the template asks for now; ``None`` where that is not understood.
+        listed: The argument is a word of its own in ``args``, or would become one.
     """
 
     kind: str
@@ -158,6 +159,7 @@ class Workload:
     container: int = 0
     dtype_argument: int | None = None
     dtype: str | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Why(StrEnum):
     ROLLING_BACK = "RollingBack"
     ROLLED_BACK = "RolledBack"
     ROLLED_OUT = "RolledOut"
+    WAITING = "Waiting"
     USER_CHANGED = "UserChanged"
     NO_PRESSURE = "NoPressure"
     NOT_CALM_YET = "NotCalmYet"

@@ -42,7 +42,8 @@ def report_of(
                 command="; ".join(plan.commands)[:_TEXT_CHARS] or None,
             ),
         )
-    waiting = plan.message if plan.verdict is Verdict.HOLD else ""
+    waits = plan.verdict is Verdict.HOLD or plan.why is Why.WAITING
+    waiting = plan.message if waits else ""
     status = PoolTuningStatus(
         name=pool.name,
         rung=plan.rung[:_TEXT_CHARS],
@@ -86,7 +87,8 @@ def _unless_same(before: LastAction | None, action: LastAction) -> LastAction:
 
 def _findings(plan: Plan, problems: tuple[str, ...]) -> tuple[Finding, ...]:
     moving = plan.verdict in {Verdict.CHANGE, Verdict.CONVERGE}
-    reason = {Why.CANARY: Reason.CANARY}.get(plan.why, Reason.ROLLING)
+    reasons = {Why.CANARY: Reason.CANARY, Why.WAITING: Reason.BLOCKED}
+    reason = reasons.get(plan.why, Reason.ROLLING)
     progressing = (
         true(ConditionType.PROGRESSING, reason, plan.message)
         if moving

@@ -1,11 +1,12 @@
 """Tends pools: looks at their engines, decides, has that on record, and turns the hot knobs.
 
-What restarts pods is not carried out here: in mode Auto the dtype stays as it is, and in mode
-Recommend the command for it is told like any other.
+What restarts pods is carried out by ``Restarts``, one pod first. Without it, or where it may not or
+cannot, the dtype stays as it is in mode Auto; in mode Recommend the command for it is told like any
+other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from alise_core.clock import Clock
@@ -16,12 +17,15 @@ from alise_core.errors import AliseError
 from alise_operator.decide.pods import Pod, endpoint_names
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import Publish, TendedPool
+from alise_operator.tuning.cold import wanted_dtype, watched
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
 from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
 from alise_operator.tuning.plan import Plan, Tune, Why
 from alise_operator.tuning.reports import last_action_of, report_of
+from alise_operator.tuning.restart_reports import restarting, with_restarts
+from alise_operator.tuning.restarts import Engine, Moved, Restarts, Standing
 from alise_operator.tuning.window import PodWindow
 
 Predict = Callable[[Iterable[str]], Awaitable[DemandObserved | None]]
@@ -72,18 +76,25 @@ class KvTuner:
         read_token: Of a pool's Secret.
         clock: Time.
         interval_seconds: Between two looks at a pool.
+        restarts: Changes how pods are started; ``None`` where nothing does.
 
     Attributes:
         predict: What the gateways predict for pods that serve these models.
     """
 
     def __init__(
-        self, engines: Engines, read_token: ReadToken, clock: Clock, interval_seconds: float
+        self,
+        engines: Engines,
+        read_token: ReadToken,
+        clock: Clock,
+        interval_seconds: float,
+        restarts: Restarts | None = None,
     ) -> None:
         self._engines = engines
         self._read_token = read_token
         self._clock = clock
         self._interval_seconds = interval_seconds
+        self._restarts = restarts
         self._pools: dict[PoolRef, _Pool] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.predict: Predict = _nobody_predicts
@@ -99,21 +110,37 @@ class KvTuner:
             kept.memory = memory_of(str(standing.get("memory", "")))
         endpoints = await self._endpoints(pool)
         pods = await self._look(kept, endpoints, spec)
-        observed = Observed(pool.ref.namespace, pool.ref.name, pods, paused=pool.paused)
+        stands = await self._stand(pool, kept.memory)
+        observed = Observed(
+            pool.ref.namespace,
+            pool.ref.name,
+            pods,
+            workload=stands.workload,
+            gate=stands.gate,
+            paused=pool.paused,
+        )
         observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
-        plan = decide(without_restarts(spec, kept.memory), observed, kept.memory, now)
+        plan = decide(self._allowed(spec, kept.memory, stands), observed, kept.memory, now)
         kept.memory = plan.memory
         before = kept.told.status.last_action if kept.told else last_action_of(pool.standing)
         if plan.actions:
             # On record first: whoever comes after us carries the same out.
             await publish(report_of(pool.ref, plan, before, (), now))
         problems = await self._act(kept, endpoints, plan)
-        return self._told(kept, plan.why, report_of(pool.ref, plan, before, problems, now))
+        moved = await self._move(pool, plan.memory, self._engines_of(kept, endpoints), spec)
+        if moved.looked:
+            kept.memory = watched(spec, plan.memory, now)
+        plan = restarting(replace(plan, memory=kept.memory), moved)
+        report = report_of(pool.ref, plan, before, problems, now)
+        report = with_restarts(report, stands, moved, spec, can=self._can_restart)
+        return self._told(kept, plan.why, report)
 
     def let_go(self, pool: PoolRef) -> None:
         """See ``Tuner``."""
         self._pools.pop(pool, None)
+        if self._restarts is not None:
+            self._restarts.let_go(pool)
 
     async def close(self) -> None:
         """Close connections to engines."""
@@ -127,6 +154,43 @@ class KvTuner:
             # Gateways tell models apart, not pools.
             return replace(observed, no_demand=f"other pools serve {min(shared)}, too")
         return replace(observed, demand=await self.predict(kept.models))
+
+    @property
+    def _can_restart(self) -> bool:
+        return self._restarts is not None and self._restarts.allowed
+
+    async def _stand(self, pool: TendedPool, memory: TunerMemory) -> Standing:
+        if self._restarts is None:
+            return Standing()
+        return await self._restarts.stand(pool, closely=memory.cold is not None)
+
+    def _allowed(
+        self, spec: KVCachePolicySpec, memory: TunerMemory, stands: Standing
+    ) -> KVCachePolicySpec:
+        """The policy as far as it can be carried out."""
+        can = self._can_restart and not stands.obstacle
+        return spec if can else without_restarts(spec, memory)
+
+    async def _move(
+        self,
+        pool: TendedPool,
+        memory: TunerMemory,
+        engines: Mapping[str, Engine],
+        spec: KVCachePolicySpec,
+    ) -> Moved:
+        if self._restarts is None:
+            return Moved()
+        begin = memory.cold is not None and spec.mode is TuningMode.AUTO
+        return await self._restarts.move(pool, wanted_dtype(memory), engines, begin=begin)
+
+    def _engines_of(self, kept: _Pool, endpoints: list[_Endpoint]) -> dict[str, Engine]:
+        """By pod; of several in one pod, which start alike, the first stands for all."""
+        found: dict[str, Engine] = {}
+        for endpoint in endpoints:
+            if endpoint.address.base:
+                newest = kept.windows[endpoint.key].newest
+                found.setdefault(endpoint.pod.name, Engine(endpoint.address.base, newest))
+        return found
 
     async def _endpoints(self, pool: TendedPool) -> list[_Endpoint]:
         token = None

@@ -36,6 +36,11 @@ class PodWindow:
         self._samples: deque[PodSample] = deque(maxlen=MOST_SAMPLES)
         self._restarted_at: float | None = None
 
+    @property
+    def newest(self) -> PodSample | None:
+        """The last sample; ``None`` before there was one."""
+        return self._samples[-1] if self._samples else None
+
     def add(self, sample: PodSample) -> None:
         """Take a sample in; one that is not newer than the last is passed over."""
         if self._samples:

@@ -5,7 +5,7 @@ import pytest
 
 from alise_cluster.errors import ApiError
 from alise_cluster.resources import RawObject
-from alise_operator.canary.carrying import STRATEGIC_MERGE_PATCH, carry_out
+from alise_operator.canary.carrying import STRATEGIC_MERGE_PATCH, Undone, carry_out
 from alise_operator.canary.plan import DeletePod, Measure, Patch
 from alise_operator.canary.workload import WorkloadKind
 
@@ -32,14 +32,16 @@ class FakeCluster:
         return {}
 
 
-async def carried(cluster: FakeCluster, kind: WorkloadKind = WorkloadKind.DEPLOYMENT) -> str:
+async def carried(
+    cluster: FakeCluster, kind: WorkloadKind = WorkloadKind.DEPLOYMENT
+) -> Undone | None:
     effects = (Patch(BODY), DeletePod("p-0", "u"), Measure("p", ()))
     return await carry_out(cluster, kind, "x", "engines", effects)
 
 
 async def test_a_patch_of_the_version_looked_at_and_a_pod_by_uid() -> None:
     cluster = FakeCluster()
-    assert await carried(cluster) == ""
+    assert await carried(cluster) is None
     assert cluster.asked == [
         (
             "PATCH",
@@ -65,11 +67,20 @@ async def test_a_stateful_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "says"),
-    [(409, "changed meanwhile"), (404, "changed meanwhile"), (403, "the server's words")],
+    ("status", "says", "lasting"),
+    [
+        (409, "changed meanwhile", False),
+        (404, "changed meanwhile", False),
+        (403, "the server's words", True),
+    ],
 )
-async def test_a_world_that_has_changed_is_looked_at_again(status: int, says: str) -> None:
-    assert says in await carried(FakeCluster(status))
+async def test_a_world_that_has_changed_is_looked_at_again(
+    status: int, says: str, *, lasting: bool
+) -> None:
+    undone = await carried(FakeCluster(status))
+    assert undone is not None
+    assert says in undone.text
+    assert undone.lasting is lasting
 
 
 async def test_other_refusals_are_the_callers() -> None:

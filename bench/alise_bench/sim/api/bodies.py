@@ -53,6 +53,8 @@ class CompletionBody(_Body):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = 16
     echo: bool | None = False
+    prompt_logprobs: int | None = None
+    return_token_ids: bool | None = None
 
 
 class ResponsesBody(_Body):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from alise_bench.sim.api.generation import Generation
+from alise_bench.sim.api.outputs import Output
 from alise_bench.sim.api.rendering import (
     DONE,
     FINGERPRINT,
@@ -15,6 +16,9 @@ from alise_bench.sim.api.rendering import (
     whole_usage,
 )
 from alise_bench.sim.engine import Gain
+from alise_bench.sim.kv_dtype import TokenLogprobs, decoded, prompt_logprobs
+from alise_bench.sim.sequence import FinishReason
+from alise_bench.sim.text import END_OF_TEXT, sampler
 
 
 class CompletionRenderer:
@@ -70,6 +74,7 @@ class CompletionRenderer:
 
     def whole(self, totals: Totals) -> dict[str, Any]:
         """The ``text_completion`` object."""
+        scoring = self._generation.scoring
         choices = [
             {
                 "index": index,
@@ -77,9 +82,9 @@ class CompletionRenderer:
                 "logprobs": None,
                 "finish_reason": output.finish.value,
                 "stop_reason": output.stop_reason,
-                "token_ids": None,
-                "prompt_logprobs": None,
-                "prompt_token_ids": None,
+                "token_ids": self._token_ids(output),
+                "prompt_logprobs": self._prompt_logprobs(self._prompt(index)),
+                "prompt_token_ids": self._prompt(index) if scoring.token_ids else None,
                 "routed_experts": None,
             }
             for index, output in enumerate(self._generation.outputs)
@@ -94,3 +99,34 @@ class CompletionRenderer:
             "ec_transfer_params": None,
             "metrics": None,
         }
+
+    def _prompt(self, choice: int) -> tuple[int, ...]:
+        generation = self._generation
+        return generation.prompts[choice * len(generation.prompts) // len(generation.outputs)]
+
+    def _token_ids(self, output: Output) -> list[int] | None:
+        if not self._generation.scoring.token_ids:
+            return None
+        sample = sampler(output.seed)
+        ids = [sample(index) for index in range(output.tokens)]
+        if output.finish is FinishReason.STOP and output.stop_reason is None:
+            ids[-1] = END_OF_TEXT
+        return ids
+
+    def _prompt_logprobs(self, prompt: tuple[int, ...]) -> list[dict[str, Any] | None] | None:
+        scoring = self._generation.scoring
+        if scoring.prompt_logprobs is None:
+            return None
+        found = prompt_logprobs(prompt, scoring.prompt_logprobs, scoring.dtype)
+        return [None if place is None else _entry(place) for place in found]
+
+
+def _entry(place: TokenLogprobs) -> dict[str, Any]:
+    own = (place.token, place.logprob, place.rank)
+    listed = [(token, logprob, rank) for rank, (token, logprob) in enumerate(place.top, 1)]
+    # Its own token comes first and once, as in vLLM.
+    rows = [own, *(row for row in listed if row[0] != place.token)]
+    return {
+        str(token): {"logprob": logprob, "rank": rank, "decoded_token": decoded(token)}
+        for token, logprob, rank in rows
+    }

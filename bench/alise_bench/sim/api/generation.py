@@ -12,11 +12,14 @@ from typing import Any
 from alise_bench.sim.api.bodies import ChatBody, CompletionBody, MessagesBody, ResponsesBody
 from alise_bench.sim.api.errors import ApiError, refused, too_long
 from alise_bench.sim.api.outputs import Output, as_tool_call, chooses_tool, plain, with_stop
+from alise_bench.sim.kv_dtype import AUTO, DTYPES, KvDtype
 from alise_bench.sim.lengths import Lengths, conversation_key, prompt_key
 from alise_bench.sim.sequence import SequenceRequest
 from alise_bench.sim.text import encode, sampler, seed_of
 from alise_core.wire.openai import Endpoint
 
+MAX_LOGPROBS = 20
+"""vLLM's ``--max-logprobs``."""
 ID_PREFIX = {
     Endpoint.CHAT_COMPLETIONS: "chatcmpl-",
     Endpoint.COMPLETIONS: "cmpl-",
@@ -35,6 +38,22 @@ class Options:
     seed: int = 0
     tool_call_share: float = 0.5
     """Share of requests with tools under ``auto`` that call one."""
+    kv_dtype: KvDtype = DTYPES[AUTO]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What a completion says about tokens.
+
+    Attributes:
+        prompt_logprobs: Likeliest tokens to list for each of the prompt's; ``None`` for none.
+        token_ids: The tokens themselves are asked for.
+        dtype: Of the KV cache, which decides how exact log-probabilities are.
+    """
+
+    prompt_logprobs: int | None = None
+    token_ids: bool = False
+    dtype: KvDtype = DTYPES[AUTO]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +73,7 @@ class Generation:
     continuous_usage: bool = False
     echo: dict[str, Any] = field(default_factory=dict)
     """Request fields that the reply repeats."""
+    scoring: Scoring = Scoring()
 
     @property
     def prompt_tokens(self) -> int:
@@ -139,6 +159,7 @@ def prepare(body: Generating, identity: Identity, options: Options) -> Generatio
             and stream_options.continuous_usage_stats
         ),
         echo=_echo(body),
+        scoring=_scoring(body, options),
     )
 
 
@@ -320,6 +341,23 @@ def _limit(wanted: _Wanted, prompt_tokens: int, options: Options) -> int:
     if room == 0:
         raise refused("max_tokens must be at least 1, got 0.", "max_tokens", 0)
     return room if wanted.max_tokens is None else min(room, wanted.max_tokens)
+
+
+def _scoring(body: Generating, options: Options) -> Scoring:
+    if not isinstance(body, CompletionBody):
+        return Scoring()
+    wanted = body.prompt_logprobs
+    if wanted is not None and body.stream and wanted != 0:
+        text = "`prompt_logprobs` are not available when `stream=True`."
+        raise refused(text, "prompt_logprobs")
+    if wanted is not None and wanted < 0:
+        # vLLM takes -1 for its whole vocabulary where --max-logprobs allows that.
+        text = "`prompt_logprobs` must be a positive value or -1."
+        raise refused(text, "prompt_logprobs", wanted)
+    if wanted is not None and wanted > MAX_LOGPROBS:
+        text = f"Requested prompt logprobs of {wanted}, which is greater than max allowed: "
+        raise refused(f"{text}{MAX_LOGPROBS}", "prompt_logprobs", wanted)
+    return Scoring(wanted, bool(body.return_token_ids), options.kv_dtype)
 
 
 def _echo(body: Generating) -> dict[str, Any]:
