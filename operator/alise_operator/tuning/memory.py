@@ -18,6 +18,7 @@ from alise_operator.tuning.trend import Trend
 _WHY_CHARS = 512
 MOST_CHANGES = 64
 """An hour holds at most 60 (``maxChangesPerHour``)."""
+_KNOBS = frozenset(Knob)
 
 
 class Direction(StrEnum):
@@ -215,6 +216,9 @@ def memory_of(text: str) -> TunerMemory:
     )
 
 
+_DIRECTIONS, _PHASES = frozenset(Direction), frozenset(Phase)
+
+
 def _change_json(change: Change) -> list[object]:
     return [change.at, change.knob, change.direction, change.after]
 
@@ -232,7 +236,7 @@ def _trend_json(trend: Trend | None) -> list[float] | None:
 def _change_of(raw: object) -> Change | None:
     match raw:
         case [int() | float() as at, str(knob), str(way), None | int() | str() as after] if (
-            _number(at) is not None and knob in set(Knob) and way in set(Direction)
+            _number(at) is not None and knob in _KNOBS and way in _DIRECTIONS
         ):
             return Change(float(at), Knob(knob), Direction(way), after)
     return None
@@ -248,7 +252,7 @@ def _cold_of(raw: object) -> ColdChange | None:
             int(n),
             str(way),
             str(why),
-        ] if _number(at) is not None and phase in set(Phase) and way in set(Direction):
+        ] if _number(at) is not None and phase in _PHASES and way in _DIRECTIONS:
             return ColdChange(old, new, Phase(phase), float(at), n, Direction(way), why)
     return None
 
@@ -273,7 +277,7 @@ def _trend_of(raw: object) -> Trend | None:
 def _regrets_of(raw: object) -> Iterable[tuple[Knob, int]]:
     if isinstance(raw, Mapping):
         for knob, count in raw.items():
-            if knob in set(Knob) and isinstance(count, int) and count > 0:
+            if knob in _KNOBS and isinstance(count, int) and count > 0:
                 yield Knob(knob), count
 
 
