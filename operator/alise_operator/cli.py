@@ -84,5 +84,8 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
         "--gateway-metrics-port", type=int, metavar="PORT", help="of the gateways; default 8081"
     )
     group.add_argument(
+        "--tuner-record", type=Path, metavar="FILE", help="add every look of the tuner to it"
+    )
+    group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), help="default info"
     )

@@ -23,6 +23,7 @@ from alise_operator.tuning.engines import Engines
 from alise_operator.tuning.explain import Explanation
 from alise_operator.tuning.explain_text import lines_of
 from alise_operator.tuning.gateways import Gateways
+from alise_operator.tuning.recorder import Recorder
 from alise_operator.tuning.tender import KvTuner
 from alise_operator.tuning.tokens import AdminTokens
 
@@ -74,6 +75,9 @@ async def _serve(settings: OperatorSettings) -> None:
     keep_seconds = settings.tuner_interval_seconds / 2
     gateways = Gateways(operator.gateway_addresses, engines.page, clock, keep_seconds)
     tuner.predict = gateways.demand
+    if settings.tuner_record is not None:
+        most_bytes = settings.tuner_record_most_bytes
+        tuner.record = Recorder(settings.tuner_record, most_bytes, _warn_of_recording).note
     operator.metrics.expect_steps(State)
     canaries.on_step = operator.metrics.stepped
     loop = asyncio.get_running_loop()
@@ -92,6 +96,10 @@ async def _serve(settings: OperatorSettings) -> None:
         await canaries.close()
         await tuner.close()
     log.info("operator_stopped")
+
+
+def _warn_of_recording(reason: str) -> None:
+    structlog.get_logger("alise_operator").warning("recording_failed", reason=reason)
 
 
 async def _clean_up(settings: OperatorSettings) -> int:

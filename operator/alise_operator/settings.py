@@ -74,6 +74,11 @@ class OperatorSettings(BaseSettings):
     """How often it is asked again whether a Secret that is named exists."""
     tuner_interval_seconds: Seconds = 10
     """How often the tuner looks at a pool."""
+    tuner_record: Path | None = None
+    """A file to which every look of the tuner is added, one JSON object a line: what it saw,
+    remembered and decided, for ``alise bench tuner --replay``. Nothing of any request."""
+    tuner_record_most_bytes: Annotated[int, Field(ge=65_536, le=2**40)] = 16 * 1024 * 1024
+    """Of that file; then it becomes ``FILE.1``, in place of the last one, and a new one begins."""
     change_workloads: bool = False
     """Policies in mode Auto may change Deployments and StatefulSets, which needs permissions that
     not every installation wants to give."""

@@ -23,6 +23,7 @@ from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
 from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
 from alise_operator.tuning.plan import Plan, Tune, Why
+from alise_operator.tuning.recording import Look, decided_of
 from alise_operator.tuning.reports import last_action_of, report_of
 from alise_operator.tuning.restart_reports import restarting, with_restarts
 from alise_operator.tuning.restarts import Engine, Moved, Restarts, Standing
@@ -30,6 +31,8 @@ from alise_operator.tuning.window import PodWindow
 
 Predict = Callable[[Iterable[str]], Awaitable[DemandObserved | None]]
 """Of models; ``None`` where there is nobody who predicts."""
+
+Record = Callable[[Look], Awaitable[None]]
 
 ReadToken = Callable[[str, SecretRef], Awaitable[str | None]]
 """The admin token in a Secret of a namespace; ``None`` where there is none or it is not shown."""
@@ -80,6 +83,7 @@ class KvTuner:
 
     Attributes:
         predict: What the gateways predict for pods that serve these models.
+        record: Is given every look.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class KvTuner:
         self._pools: dict[PoolRef, _Pool] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.predict: Predict = _nobody_predicts
+        self.record: Record = _nobody_records
 
     async def tend(self, pool: TendedPool, publish: Publish) -> TuningReport:
         """See ``Tuner``."""
@@ -121,7 +126,9 @@ class KvTuner:
         )
         observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
-        plan = decide(self._allowed(spec, kept.memory, stands), observed, kept.memory, now)
+        allowed = self._allowed(spec, kept.memory, stands)
+        plan = decide(allowed, observed, kept.memory, now)
+        await self.record(Look(now, allowed, kept.memory, observed, decided_of(plan)))
         kept.memory = plan.memory
         before = kept.told.status.last_action if kept.told else last_action_of(pool.standing)
         if plan.actions:
@@ -258,6 +265,10 @@ class KvTuner:
             return replace(last, announcements=report.announcements, pressure=report.pressure)
         kept.told, kept.told_why, kept.told_at = report, why, now
         return report
+
+
+async def _nobody_records(look: Look) -> None:
+    """Until somebody does."""
 
 
 async def _nobody_predicts(models: Iterable[str]) -> None:

@@ -15,7 +15,9 @@ from alise_operator.decide.pods import Pod
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import TendedPool
 from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.memory import TunerMemory
 from alise_operator.tuning.observed import DemandObserved
+from alise_operator.tuning.recording import Look, line_of
 from alise_operator.tuning.tender import KvTuner
 from fakes.clock import FakeClock
 from fakes.custom_objects import a_policy, stored
@@ -280,3 +282,21 @@ async def test_replicas_are_asked_for_when_nothing_else_is_left() -> None:
     assert report.pressure is not None
     assert any(line.startswith("level: ") for line in report.status.considered)
     assert report.status.decision
+
+
+async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
+    scene, looks = Scene(), []
+
+    async def note(look: Look) -> None:
+        looks.append(look)
+
+    scene.tuner.record = note
+    await scene.look(5)
+    scene.press()
+    await scene.look(3)
+
+    assert len(looks) == 8
+    assert looks[0].memory == TunerMemory()
+    changed = [look for look in looks if look.decided.verdict == "change"]
+    assert changed[0].decided.step.startswith("active_requests 64 -> ")
+    assert TOKEN not in "".join(map(line_of, looks))
