@@ -39,7 +39,7 @@ def report_of(
                 time=datetime.fromtimestamp(int(unix), UTC),
                 action=f"{verb}{said}"[:_TEXT_CHARS],
                 reason=plan.message[:_TEXT_CHARS],
-                command="; ".join(plan.commands)[:_TEXT_CHARS] or None,
+                command=_whole_commands(plan.commands) or None,
             ),
         )
     waits = plan.verdict is Verdict.HOLD or plan.why is Why.WAITING
@@ -63,6 +63,18 @@ def report_of(
         _news(plan, action, before, problems),
         pressure=plan.pressure,
     )
+
+
+def _whole_commands(commands: Sequence[str]) -> str:
+    """Those that fit; half a command is none that a person should run."""
+    said = ""
+    for place, command in enumerate(commands):
+        longer = f"{said}; {command}" if said else command
+        left = f"  # and {len(commands) - place} more, for the other pods"
+        if len(longer) > _TEXT_CHARS - len(left):
+            return said + left
+        said = longer
+    return said
 
 
 def _lines(texts: Sequence[str]) -> tuple[str, ...]:

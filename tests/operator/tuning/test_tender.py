@@ -300,3 +300,24 @@ async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
     changed = [look for look in looks if look.decided.verdict == "change"]
     assert changed[0].decided.step.startswith("active_requests 64 -> ")
     assert TOKEN not in "".join(map(line_of, looks))
+
+
+async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
+    scene = Scene(mode="Recommend")
+    pods = tuple(
+        Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place % 2 + 1}", "Running", True)
+        for place in range(12)
+    )
+    scene.pool = replace(scene.pool, pods=pods)
+    await scene.look(5)
+    scene.press()
+
+    report = await scene.look(3)
+
+    assert report.status.last_action is not None
+    command = str(report.status.last_action.command)
+    whole, _, rest = command.partition("  # and ")
+    told = whole.split("; ")
+    assert rest == f"{12 - len(told)} more, for the other pods"
+    assert len(told) >= 3
+    assert {one.rpartition(" ")[2] for one in told} == {"localhost:8000/alise/tune'"}
