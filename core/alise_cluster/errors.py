@@ -15,6 +15,7 @@ from alise_core.errors import AliseError
 
 _MAX_MESSAGE_CHARS = 500
 
+UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
 CONFLICT = 409

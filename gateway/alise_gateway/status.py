@@ -176,7 +176,7 @@ class GatewayStatus:
     def gauges(self) -> GaugeSnapshot:
         """For one scrape."""
         now = self._clock.now()
-        backends = self._registry.backends
+        backends, peaks = self._registry.backends, self._queue.peaks()
         states = Counter(
             backend_state(b.probe, b.breaker.state(now), is_ready=b.is_ready) for b in backends
         )
@@ -193,7 +193,7 @@ class GatewayStatus:
             backends=states,
             waiting={str(k): n for k, n in self._queue.waiting_by_class().items()},
             demand={
-                model: KvDemand(demand.median, demand.high)
+                model: KvDemand(demand.median, demand.high, *peaks[model])
                 for model, demand in self._queue.demand().items()
             },
             client_connections=0 if self._listener is None else self._listener.connections,

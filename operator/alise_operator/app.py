@@ -20,6 +20,7 @@ from alise_core.clock import Clock, MonotonicClock
 from alise_core.crds.governing import PoolRef
 from alise_operator.act.status import StatusWriter
 from alise_operator.decide.announcements import Announcement, EventType
+from alise_operator.decide.gateway_pods import metrics_addresses
 from alise_operator.decide.parents import Parent
 from alise_operator.decide.scope import WorkKey
 from alise_operator.leading import WhileLeading
@@ -113,6 +114,13 @@ class Operator:
     def unready(self) -> str:
         """Why this process cannot do its part yet; empty once it can. A standby is ready too."""
         return self._watches.problem()
+
+    def gateway_addresses(self) -> tuple[str, ...]:
+        """``IP:PORT`` of the metrics of every gateway that runs; none where none is seen."""
+        settings = self._settings
+        pods = self._catalogue.pods(settings.gateway_namespace or self._client.namespace)
+        port = settings.gateway_metrics_port
+        return tuple(metrics_addresses(pods, settings.gateway_labels, port))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then hand over in order.
@@ -269,6 +277,7 @@ class Operator:
                 for each in self._watches.reflectors
             },
             connected=self._watches.connected(),
+            tuned=self._tending.standing(),
         )
 
 

@@ -5,20 +5,26 @@ from pathlib import Path
 
 from alise_operator.settings import load_settings
 
-_RUN, _CLEANUP = "run", "cleanup"
+_RUN, _CLEANUP, _EXPLAIN = "run", "cleanup", "explain"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the operator until it is told to stop, or clean up after it.
+    """Run the operator until it is told to stop, clean up after it, or explain a pool.
 
-    Returns: 0 after an orderly stop or a complete clean-up, 1 after one that is not.
+    Returns: 0 after an orderly stop, a complete clean-up or an explanation; 1 after one that is
+        not.
     Raises: ConfigError: A flag or variable is wrong.
     """
-    options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    command, pool, as_json = (options.pop(name) for name in ("command", "pool", "json"))
+    if (command == _EXPLAIN) != (pool is not None):
+        parser.error("explain takes the name of one pool, and nothing else does")
     settings = load_settings({name: value for name, value in options.items() if value is not None})
     from alise_operator import process  # noqa: PLC0415  '--help' answers without the clients
 
+    if command == _EXPLAIN:
+        return process.explain(settings, str(pool), as_json=bool(as_json))
     return process.clean_up(settings) if command == _CLEANUP else process.run(settings)
 
 
@@ -32,12 +38,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=(
             "Every flag can also come from the environment: --lease-name from "
             "ALISE_OPERATOR_LEASE_NAME. 'alise operator cleanup' takes our entries out of the "
-            "status of InferencePools, once, and ends: for when ALISE is uninstalled."
+            "status of InferencePools, once, and ends: for when ALISE is uninstalled. 'alise "
+            "operator explain POOL' says how the tuner stands at a pool, and why; it only reads."
         ),
     )
     parser.add_argument(
-        "command", nargs="?", choices=(_RUN, _CLEANUP), default=_RUN, help="default: run"
+        "command", nargs="?", choices=(_RUN, _CLEANUP, _EXPLAIN), default=_RUN, help="default: run"
     )
+    parser.add_argument("pool", nargs="?", help="with explain: name of the ModelPool")
+    parser.add_argument("--json", action="store_true", help="with explain: all of it, as JSON")
     _add_cluster(parser)
     _add_lease(parser)
     _add_rest(parser)
@@ -71,6 +80,12 @@ def _add_rest(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--gateway-namespace", metavar="NAME", help="default: its own")
     group.add_argument("--gateway-selector", metavar="LABELS", help="of the gateways' pods")
+    group.add_argument(
+        "--gateway-metrics-port", type=int, metavar="PORT", help="of the gateways; default 8081"
+    )
+    group.add_argument(
+        "--tuner-record", type=Path, metavar="FILE", help="add every look of the tuner to it"
+    )
     group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), help="default info"
     )

@@ -1,6 +1,6 @@
 """Every metric of the operator, in one registry that is passed in."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from alise_core.crds.governing import PoolRef
 from alise_core.crds.names import Kind
 from alise_operator.decide.scope import WorkKey
+from alise_operator.decide.tuning import TuningReport
 from alise_operator.workers import WorkResult
 
 _PREFIX = "alise_operator_"
@@ -27,6 +28,7 @@ class Snapshot:
         watches: Seconds since the API server was last heard of, by collection; ``None`` before
             the first time.
         connected: Collections whose copy is fed by a live watch.
+        tuned: The tuner's last report of each pool; none on a standby.
     """
 
     leading: bool = False
@@ -34,6 +36,7 @@ class Snapshot:
     objects: Mapping[str, int] = field(default_factory=dict)
     watches: Mapping[str, float | None] = field(default_factory=dict)
     connected: frozenset[str] = frozenset()
+    tuned: tuple[TuningReport, ...] = ()
 
 
 class OperatorMetrics:
@@ -175,6 +178,28 @@ class _Gauges(Collector):
             ("resource",),
             (((name,), age) for name, age in now.watches.items() if age is not None),
         )
+        yield from _tuned(now.tuned)
+
+
+def _tuned(reports: Sequence[TuningReport]) -> Iterator[Metric]:
+    at = {
+        report.pool: (report.pool.namespace, report.pool.kind.value, report.pool.name)
+        for report in reports
+    }
+    # A plain "namespace" is what Prometheus calls that of whom it scrapes.
+    labels = ("pool_namespace", "kind", "pool")
+    yield _gauge(
+        "pool_wanted_replicas",
+        "Replicas that the tuner asks for; 0 while it asks for none.",
+        labels,
+        ((at[report.pool], float(report.status.wanted_replicas)) for report in reports),
+    )
+    yield _gauge(
+        "pool_pressure_ratio",
+        "KV memory that a pool needs or is predicted to need, by what it has.",
+        labels,
+        ((at[report.pool], report.pressure) for report in reports if report.pressure is not None),
+    )
 
 
 def _gauge(

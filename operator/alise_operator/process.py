@@ -1,6 +1,7 @@
 """The operator as a process: event loop, signals, exit code."""
 
 import asyncio
+import json
 import signal
 import sys
 
@@ -16,8 +17,13 @@ from alise_operator.app import Operator, namespace_of, parent_of
 from alise_operator.canary.plan import State
 from alise_operator.canary.probing import Probing
 from alise_operator.canary.restarter import Canaries
+from alise_operator.explaining import explain_pool
 from alise_operator.settings import OperatorSettings
 from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.explain import Explanation
+from alise_operator.tuning.explain_text import lines_of
+from alise_operator.tuning.gateways import Gateways
+from alise_operator.tuning.recorder import Recorder
 from alise_operator.tuning.tender import KvTuner
 from alise_operator.tuning.tokens import AdminTokens
 
@@ -35,6 +41,29 @@ def clean_up(settings: OperatorSettings) -> int:
     return uvloop.run(_clean_up(settings))
 
 
+def explain(settings: OperatorSettings, pool: str, *, as_json: bool) -> int:
+    """Print how the tuner stands at a pool; returns the exit code.
+
+    Raises:
+        CannotExplain: There is nothing to explain, or it may not be seen.
+    """
+    configure_logging("error", sys.stderr)
+    found = asyncio.run(_explain(settings, pool))
+    lines = [json.dumps(found.as_json(), indent=1)] if as_json else lines_of(found)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+async def _explain(settings: OperatorSettings, pool: str) -> Explanation:
+    clock = MonotonicClock()
+    client = load_cluster(settings.kubeconfig, settings.context, clock)
+    try:
+        namespace = settings.namespace or client.namespace
+        return await explain_pool(client, namespace, pool, clock.unix())
+    finally:
+        await client.close()
+
+
 async def _serve(settings: OperatorSettings) -> None:
     clock = MonotonicClock()
     client = load_cluster(settings.kubeconfig, settings.context, clock)
@@ -43,6 +72,12 @@ async def _serve(settings: OperatorSettings) -> None:
     canaries = Canaries(client, Probing(), tokens.read, clock, allowed=settings.change_workloads)
     tuner = KvTuner(engines, tokens.read, clock, settings.tuner_interval_seconds, canaries)
     operator, stop = Operator(settings, tuner, client), asyncio.Event()
+    keep_seconds = settings.tuner_interval_seconds / 2
+    gateways = Gateways(operator.gateway_addresses, engines.page, clock, keep_seconds)
+    tuner.predict = gateways.demand
+    if settings.tuner_record is not None:
+        most_bytes = settings.tuner_record_most_bytes
+        tuner.record = Recorder(settings.tuner_record, most_bytes, _warn_of_recording).note
     operator.metrics.expect_steps(State)
     canaries.on_step = operator.metrics.stepped
     loop = asyncio.get_running_loop()
@@ -61,6 +96,10 @@ async def _serve(settings: OperatorSettings) -> None:
         await canaries.close()
         await tuner.close()
     log.info("operator_stopped")
+
+
+def _warn_of_recording(reason: str) -> None:
+    structlog.get_logger("alise_operator").warning("recording_failed", reason=reason)
 
 
 async def _clean_up(settings: OperatorSettings) -> int:

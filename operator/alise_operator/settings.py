@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from alise_core.crds.base import ObjectName
@@ -53,7 +53,10 @@ class OperatorSettings(BaseSettings):
     gateway_namespace: ObjectName | None = None
     """Of that Service; the operator's own namespace without it."""
     gateway_selector: str = "app.kubernetes.io/component=gateway"
-    """Labels of the gateways' pods, whose predicted demand the tuner reads."""
+    """Labels of the gateways' pods, whose predicted demand the tuner reads: ``KEY=VALUE``, several
+    with commas between them."""
+    gateway_metrics_port: Annotated[int, Field(ge=1, le=65_535)] = 8081
+    """Where gateways show their metrics: their admin port."""
     serve_inference_pools: bool = True
     """As at the gateways: off, InferencePools are not looked at, and need not be readable."""
     serve_picked_inference_pools: bool = False
@@ -71,17 +74,51 @@ class OperatorSettings(BaseSettings):
     """How often it is asked again whether a Secret that is named exists."""
     tuner_interval_seconds: Seconds = 10
     """How often the tuner looks at a pool."""
+    tuner_record: Path | None = None
+    """A file to which every look of the tuner is added, one JSON object a line: what it saw,
+    remembered and decided, for ``alise bench tuner --replay``. Nothing of any request."""
+    tuner_record_most_bytes: Annotated[int, Field(ge=65_536, le=2**40)] = 16 * 1024 * 1024
+    """Of that file; then it becomes ``FILE.1``, in place of the last one, and a new one begins."""
     change_workloads: bool = False
     """Policies in mode Auto may change Deployments and StatefulSets, which needs permissions that
     not every installation wants to give."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("gateway_selector")
+    @classmethod
+    def _understood(cls, text: str) -> str:
+        parse_labels(text)
+        return text
+
+    @property
+    def gateway_labels(self) -> dict[str, str]:
+        """What ``gateway_selector`` asks for."""
+        return parse_labels(self.gateway_selector)
+
     @model_validator(mode="after")
     def _one_idea_of_the_namespace(self) -> "OperatorSettings":
         if self.all_namespaces and self.namespace is not None:
             raise ValueError("give either namespace or all_namespaces")
         return self
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """``KEY=VALUE,KEY=VALUE`` as labels that a pod must have.
+
+    Raises:
+        ValueError: It is nothing of the kind; the text says what is understood.
+    """
+    labels = {}
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        key, value = key.strip(), value.removeprefix("=").strip()
+        if not equals or not key or key.endswith("!") or any(sign in value for sign in "=()"):
+            raise ValueError(
+                f"{part.strip()!r} is no KEY=VALUE; give labels as KEY=VALUE,KEY=VALUE"
+            )
+        labels[key] = value
+    return labels
 
 
 def load_settings(flags: Mapping[str, Any]) -> OperatorSettings:

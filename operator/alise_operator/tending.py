@@ -168,6 +168,10 @@ class Tending:
             if ref in self._pools and self._pools[ref].policy.uid == policy_uid
         )
 
+    def standing(self) -> tuple[TuningReport, ...]:
+        """The last report of every pool that is tended."""
+        return tuple(report for ref, report in self._reports.items() if ref in self._pools)
+
     async def _publish(self, report: TuningReport) -> None:
         key = self._note(report)
         if key is not None:

@@ -62,7 +62,7 @@ def families() -> list[Metric]:
         {"b": UpstreamConnections()},
         {"b": load},
         waiting={"default": 1},
-        demand={"org/model": KvDemand(1.0, 2.0)},
+        demand={"org/model": KvDemand(1.0, 2.0, 1.0, 2.0)},
         predictions=predictions,
     )
     metrics.bind_gauges(lambda: gauges)

@@ -61,7 +61,9 @@ async def test_what_is_in_flight_and_what_waits() -> None:
         assert {str(item) for item in ServiceClass} == set(gauges.waiting)
         assert queue.waiting_by_class == gauges.waiting
         assert queue.ordering == "boost"
-        assert gauges.demand[engine.model].p90 > gauges.demand[engine.model].p50 > 0
+        demand = gauges.demand[engine.model]
+        assert demand.p90 > demand.p50 > 0
+        assert 0 < demand.peak_p50 <= demand.peak_p90
         assert (gauges.client_connections, gauges.draining) == (2, False)
         assert gateway.app.status.backends()[0].in_flight == 1
         first.reset()

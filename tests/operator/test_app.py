@@ -286,8 +286,8 @@ class RecordingTuner:
         before = PoolTuningStatus(name=pool.ref.name, rung="before")
         await publish(TuningReport(pool.ref, before))
         news = Announcement(EventType.NORMAL, "Pressure", "the cap is 64 now")
-        after = PoolTuningStatus(name=pool.ref.name, rung="after")
-        return TuningReport(pool.ref, after, announcements=(news,))
+        after = PoolTuningStatus(name=pool.ref.name, rung="after", wanted_replicas=3)
+        return TuningReport(pool.ref, after, announcements=(news,), pressure=1.25)
 
     def let_go(self, pool: PoolRef) -> None:
         self.left.append(pool)
@@ -307,7 +307,11 @@ async def test_a_tuner_tends_pools_and_its_reports_are_written(server: FakeApiSe
     await until(server, KV_POLICIES, "kv", note)
 
     assert "before" in rungs
+    labels = {"pool_namespace": "ns", "kind": "ModelPool", "pool": "chat"}
+    assert operator.metric("alise_operator_pool_wanted_replicas", **labels) == 3
+    assert operator.metric("alise_operator_pool_pressure_ratio", **labels) == 1.25
     await operator.stop()
+    assert operator.metric("alise_operator_pool_wanted_replicas", **labels) is None
     told = [(it["involvedObject"]["kind"], it["message"]) for it in server.all(EVENTS)]
     assert ("KVCachePolicy", "the cap is 64 now") in told
     assert tuner.left == [PoolRef("ns", Kind.MODEL_POOL, "chat")]
@@ -347,3 +351,19 @@ async def test_an_address_that_is_taken_ends_it_with_a_reason(server: FakeApiSer
     with pytest.raises(ConfigError, match="--metrics-port"):
         await second.stop()
     await first.stop()
+
+
+async def test_gateways_that_run_beside_it_are_found(
+    server: FakeApiServer, operator: RunningOperator
+) -> None:
+    for name, ip, ready in (("gateway-0", "10.0.0.9", True), ("gateway-1", "10.0.0.8", False)):
+        pod = custom_objects.a_pod(name, ip=ip, ready=ready)
+        pod["metadata"]["labels"] = {"app.kubernetes.io/component": "gateway"}
+        server.put(PODS, pod)
+    server.put(PODS, a_pod())
+    server.put(POOLS, a_pool())
+
+    await until(server, POOLS, "chat", lambda status: status["endpoints"]["total"] == 1)
+
+    found = operator.operator.gateway_addresses()
+    assert sorted(found) == ["10.0.0.8:8081", "10.0.0.9:8081"]

@@ -3,9 +3,14 @@
 import re
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
+from alise_core.crds.governing import PoolRef
+from alise_core.crds.kv_cache_policy import PoolTuningStatus
+from alise_core.crds.names import Kind
 from alise_operator.canary.plan import State
+from alise_operator.decide.tuning import TuningReport
 from alise_operator.metrics import OperatorMetrics, Snapshot
 from alise_operator.settings import OperatorSettings
 from architecture.repository import ROOT
@@ -16,6 +21,9 @@ ROW = re.compile(
 )
 DOCUMENT = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
 SUFFIXES = {"counter": "_total"}
+
+POOL = PoolRef("ns", Kind.MODEL_POOL, "chat")
+REPORT = TuningReport(POOL, PoolTuningStatus(name="chat", wanted_replicas=5), pressure=1.1)
 
 Entry = tuple[str, str, frozenset[str]]
 
@@ -38,6 +46,7 @@ def exported() -> set[Entry]:
         objects={"ModelPool": 1},
         watches={"pods": 1.0},
         connected=frozenset({"pods"}),
+        tuned=(REPORT,),
     )
     metrics.expect_steps(State)
     metrics.read_gauges_from(lambda: snapshot)
@@ -71,6 +80,15 @@ def test_settings_are_documented() -> None:
     text = (ROOT / "docs/operator.md").read_text(encoding="utf-8")
 
     assert [name for name in OperatorSettings.model_fields if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_an_autoscaler_asks_for_what_is_exported() -> None:
+    text = (ROOT / "examples/engines-keda.yaml").read_text(encoding="utf-8")
+    scaled = yaml.safe_load(text)
+    asked = set(re.findall(r"alise_operator_\w+", str(scaled["spec"]["triggers"])))
+
+    assert asked == {"alise_operator_pool_wanted_replicas"}
+    assert asked <= {name for name, _, _ in exported()}
 
 
 def test_every_state_of_a_step_is_documented() -> None:

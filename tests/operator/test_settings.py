@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from alise_core.errors import ConfigError
-from alise_operator.settings import load_settings
+from alise_operator.settings import load_settings, parse_labels
 
 
 def test_defaults_are_of_use() -> None:
@@ -38,3 +38,18 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_wrong_is_named(flags: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_settings(flags)
+
+
+def test_labels_are_read() -> None:
+    assert parse_labels("app=alise, component==gateway") == {"app": "alise", "component": "gateway"}
+
+
+@pytest.mark.parametrize("text", ["", "app", "app in (a)", "app!=a", "=a", "a=b=c"])
+def test_what_is_not_understood_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="KEY=VALUE"):
+        parse_labels(text)
+
+
+def test_a_selector_that_is_not_understood_is_refused_with_its_flag() -> None:
+    with pytest.raises(ConfigError, match=r"--gateway-selector.*KEY=VALUE"):
+        load_settings({"gateway_selector": "app in (gateway)"})

@@ -14,6 +14,7 @@ from alise_bench.tuner.control import Moment
 from alise_bench.tuner.day import Asked, built_in, from_file, read_day
 from alise_bench.tuner.figures import Figures, figures_of
 from alise_bench.tuner.plot import draw
+from alise_bench.tuner.replay import document, lines_of, read_policy, replay
 from alise_bench.tuner.report import COLUMNS, goals, render, table
 from alise_bench.tuner.rows import BASELINE, ROWS, SPEC, TUNER, Row
 from alise_bench.tuner.run import full_rate, run_row
@@ -28,6 +29,12 @@ _TIMELINE_SECONDS = 300.0
 def main(arguments: list[str]) -> int:
     """Run it; 0 when everything ran, whether or not goals were met."""
     options = _parse(arguments)
+    return _simulate(options) if options.replay is None else _replay(options)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    if options.policy is not None:
+        raise ConfigError("--policy goes with --replay: the simulated day has a policy of its own")
     setup = replace(Setup(), pods=options.pods, fp8_slowdown=options.fp8_slowdown)
     rows = [row for row in ROWS if not options.row or row.name in options.row]
     if not rows:
@@ -46,6 +53,14 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(json.dumps(_document(found, conditions, days), indent=1) + "\n")
     if options.out is not None:
         _publish(options.out, found, conditions, days)
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    policy = None if options.policy is None else read_policy(options.policy)
+    found = list(replay(options.replay, policy))
+    lines = [json.dumps(document(found), indent=1)] if options.json else lines_of(found)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 
@@ -178,6 +193,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--jobs", type=int, choices=range(1, 65), default=1, metavar="1..64", help="processes"
+    )
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="decide again what an operator has recorded"
+    )
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="with --replay: another KVCachePolicy"
     )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--out", type=Path, help="folder for tuner.md, tuner.json, tuner.svg")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 
 from alise_bench.tuner.day import Asked
+from alise_bench.tuner.gateways import predicted_peak
 from alise_bench.tuner.pool import PodState, SimPod
 from alise_bench.tuner.world import Setup, World
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
@@ -126,7 +127,12 @@ class Tuned:
             gate = self._gate(world, memory.cold.after, now)
         pods = tuple(self._observe(pod, now) for pod in world.pods)
         observed = Observed(
-            "sim", "pool", pods, self._demand(world, now), Workload("Deployment", "vllm"), gate
+            "sim",
+            "pool",
+            pods,
+            demand=self._demand(world, now),
+            workload=Workload("Deployment", "vllm"),
+            gate=gate,
         )
         plan = decide(self.spec, observed, memory, now)
         self._text = plan.memory.to_json()
@@ -149,13 +155,12 @@ class Tuned:
     def _demand(self, world: World, now: float) -> DemandObserved | None:
         if self.alone:
             return None
-        median, high = max(0.0, world.median_tokens), max(0.0, world.high_tokens)
         if self.coming is None:
-            return DemandObserved(median, max(median, high), 0.0)
+            return DemandObserved(*predicted_peak(world, now), age_seconds=0.0)
         place = int(now // self.setup.look_seconds)
         ahead = int(AHEAD_SECONDS // self.setup.look_seconds)
         peak = max(self.coming[place : place + ahead], default=0.0)
-        return DemandObserved(median, max(median, high), 0.0, peak_tokens=peak)
+        return DemandObserved(peak, peak, age_seconds=0.0)
 
     def _gate(self, world: World, dtype: str, now: float) -> GateResult | None:
         """A canary passes once it was watched: answers have no quality here."""

@@ -53,7 +53,7 @@ PREDICTION_SIGMA = 0.6
 """Of the log of predicted by true length: what is predicted is off by a factor of 1.8 or more for
 one request in three. Sums over a pool of requests are far better. An assumption; the shipped
 predictor's errors on real prompts are in docs/results/predictor.md."""
-_HIGH_FACTOR = 2.2
+HIGH_FACTOR = 2.2
 """From the median to the 90th percentile of that: exp(1.28 * 0.6)."""
 
 
@@ -140,5 +140,5 @@ def predicted(
     found = []
     for at, (prompt, output) in rows:
         median = output * generator.lognormvariate(0.0, PREDICTION_SIGMA)
-        found.append(Asked(at, prompt, output, median, median * _HIGH_FACTOR))
+        found.append(Asked(at, prompt, output, median, median * HIGH_FACTOR))
     return found

@@ -39,8 +39,10 @@ ASSUMPTIONS = (
     "a restart: nothing new for the pod, up to 600 s for what it runs (the rest begins anew "
     "elsewhere), 120 s until its successor serves; one pod at a time, no spare accelerator",
     "answers have no quality here: the canary passes once it was watched for its time",
-    "predictions: true lengths times a log-normal error (sigma 0.6), p90 2.2 times the median; the "
-    "oracle is the tuner, told the largest need of the next three hours",
+    "predictions: true lengths times a log-normal error (sigma 0.6), p90 2.2 times the median; of "
+    "them the gateway's own arithmetic makes the peak of KV tokens if nobody else comes, from when "
+    "a request was sent and how fast the pool was of late; the oracle is the tuner, told "
+    "the largest need of the next three hours",
 )
 
 

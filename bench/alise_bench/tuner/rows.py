@@ -62,7 +62,7 @@ ROWS = (
     Row(TUNER, "begins with exact KV and an exact tier", _WITH_TIER, Control.TUNER),
     Row(
         "tuner, no demand",
-        "the same without the gateways' prediction, as the operator runs it today",
+        "the same where no gateway is heard: what comes is seen in the slope of usage",
         _WITH_TIER,
         Control.ALONE,
     ),

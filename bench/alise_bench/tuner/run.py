@@ -7,11 +7,8 @@ from alise_bench.tuner.control import Recorder, Tuned, need_ahead
 from alise_bench.tuner.day import Asked, RecordedDay, lengths_of
 from alise_bench.tuner.figures import Run
 from alise_bench.tuner.rows import SPEC, Control, Row
-from alise_bench.tuner.world import Setup, World
+from alise_bench.tuner.world import TOKEN_SECONDS, Setup, World
 
-TOKEN_SECONDS = 0.03
-"""A token's time in a busy pod with exact KV, for what loads are measured by and what the oracle is
-told: 22 ms, the batch's sequences and 127,000 positions read, by the step model."""
 _DRAWN = 20_000
 
 

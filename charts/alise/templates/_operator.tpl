@@ -14,6 +14,8 @@
   value: {{ include "alise.gateway.name" . | quote }}
 - name: ALISE_OPERATOR_GATEWAY_SELECTOR
   value: {{ include "alise.selector" (dict "root" . "component" "gateway") | quote }}
+- name: ALISE_OPERATOR_GATEWAY_METRICS_PORT
+  value: {{ .Values.gateway.ports.admin | quote }}
 - name: ALISE_OPERATOR_SERVE_INFERENCE_POOLS
   value: {{ .Values.gateway.kubernetes.serveInferencePools | quote }}
 - name: ALISE_OPERATOR_SERVE_PICKED_INFERENCE_POOLS

@@ -329,6 +329,16 @@ class PoolTuningStatus(Spec):
         default=None, description="What was done, or recommended, last."
     )
     waiting_for: Text = Field(default="", description="Why nothing is done now.")
+    decision: Text = Field(default="", description="What was decided last, and the figures behind.")
+    considered: Annotated[tuple[Text, ...], at_most(16)] = Field(
+        default=(), max_length=16, description="What could be changed and was not, and why."
+    )
+    notes: Annotated[tuple[Text, ...], at_most(16)] = Field(
+        default=(), max_length=16, description="Figures that are missing or not trusted."
+    )
+    wanted_replicas: int = Field(
+        default=0, ge=0, description="Replicas that are asked for; 0 while none are."
+    )
     memory: Annotated[str, at_most(16_384)] = Field(
         default="",
         max_length=16_384,

@@ -191,6 +191,14 @@ class KvLedger:
         since = self._steps - steps
         return sum(entry.start >= since for entry in self._sorted)
 
+    def generated(self, number: int, now: float) -> float:
+        """Estimate of the output tokens of a request so far; 0 of one that is not there."""
+        entry = self._entries.get(number)
+        if entry is None:
+            return 0.0
+        since = max(0.0, now - self._at) / self._step_seconds
+        return max(0.0, self._steps + since - entry.start)
+
     @property
     def total(self) -> float:
         """KV tokens of all requests at their own ends: at least the future peak."""

@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from alise_core.wire import gateway_metrics
 from alise_gateway.domain.backend_load import BackendLoad
 from alise_gateway.domain.prediction import LearnedFigures
 from alise_gateway.measure.labels import OTHER, BackendState, CappedLabel, ConnectionState
@@ -49,10 +50,14 @@ class KvDemand:
     Attributes:
         p50: With every answer at its median.
         p90: With every answer at its 90th percentile.
+        peak_p50: The most that they hold at one time, with every answer at its median.
+        peak_p90: The same, not exceeded in about nine of ten cases.
     """
 
     p50: float
     p90: float
+    peak_p50: float
+    peak_p90: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class Gauges(Collector):
         return [
             _by_label("in_flight_requests", _IN_FLIGHT, "backend", now.in_flight),
             _by_label("waiting_requests", _WAITING, "service_class", now.waiting),
-            self._demand(now.demand),
+            *self._demand(now.demand),
             _plain("client_connections", _CLIENT_CONNECTIONS, now.client_connections),
             _upstream(now.upstream),
             _by_label("backends", _BACKENDS, "state", {s: now.backends.get(s, 0) for s in _STATES}),
@@ -114,16 +119,18 @@ class Gauges(Collector):
             *self._predictions(now.predictions or PredictionSnapshot()),
         ]
 
-    def _demand(self, demand: Mapping[str, KvDemand]) -> Metric:
-        family = GaugeMetricFamily(
-            PREFIX + "predicted_kv_demand_tokens", _DEMAND, labels=["model", "quantile"]
-        )
+    def _demand(self, demand: Mapping[str, KvDemand]) -> tuple[Metric, Metric]:
+        labels = ["model", "quantile"]
+        ends = GaugeMetricFamily(PREFIX + "predicted_kv_demand_tokens", _DEMAND, labels=labels)
+        peak = GaugeMetricFamily(gateway_metrics.PREDICTED_KV_PEAK, _PEAK, labels=labels)
         for model, needs in demand.items():
             label = self._models.label(model, learn=False)
             if label != OTHER:
-                family.add_metric([label, "0.5"], needs.p50)
-                family.add_metric([label, "0.9"], needs.p90)
-        return family
+                ends.add_metric([label, "0.5"], needs.p50)
+                ends.add_metric([label, "0.9"], needs.p90)
+                peak.add_metric([label, "0.5"], needs.peak_p50)
+                peak.add_metric([label, "0.9"], needs.peak_p90)
+        return ends, peak
 
     def _predictions(self, now: PredictionSnapshot) -> list[Metric]:
         return [
@@ -211,6 +218,7 @@ _STATES: Final = tuple(BackendState)
 _IN_FLIGHT: Final = "Requests dispatched to a backend and not finished."
 _WAITING: Final = "Requests in the gateway's queue."
 _DEMAND: Final = "KV tokens that waiting and running requests are predicted to need at their ends."
+_PEAK: Final = "The most KV tokens that they are predicted to hold at one time."
 _CLIENT_CONNECTIONS: Final = "Open client connections on the inference port."
 _BACKENDS: Final = "Backends by state."
 

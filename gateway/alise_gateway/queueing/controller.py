@@ -67,6 +67,10 @@ class QueueController:
         """KV tokens that all requests are predicted to need, by model."""
         return self._state.demand.of_models()
 
+    def peaks(self) -> dict[str, tuple[float, float]]:
+        """The most KV tokens that they will hold at one time, p50 and p90, by model."""
+        return self._state.demand.peaks(self._clock.now())
+
     @property
     def in_flight(self) -> int:
         """Requests on backends."""

@@ -24,12 +24,15 @@ class TuningReport:
         status: Its line in ``status.pools``.
         findings: ``Progressing`` and ``Degraded``, as far as there is something to say.
         announcements: Events of this look, told once.
+        pressure: Of this look, which may be newer than that of the line; ``None`` where its
+            figures are not trusted.
     """
 
     pool: PoolRef
     status: PoolTuningStatus
     findings: tuple[Finding, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    pressure: float | None = None
 
 
 def tuning_fields(reports: Sequence[TuningReport]) -> dict[str, Json]:

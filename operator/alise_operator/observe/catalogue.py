@@ -114,6 +114,10 @@ class Catalogue:
             serve_picked=self.serving.picked,
         )
 
+    def pods(self, namespace: str) -> tuple[Pod, ...]:
+        """Those of one namespace, as far as it is watched."""
+        return tuple(self._namespace(namespace).pods.values())
+
     def all_keys(self) -> Iterator[WorkKey]:
         """Every object that has a status to keep."""
         return iter(tuple(self._raw))

@@ -40,7 +40,7 @@ from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.pressure import PoolPressure, pool_pressure, why_no_demand
 from alise_operator.tuning.settings import HOT, Knob
 from alise_operator.tuning.targets import rung_of, tunes_for
-from alise_operator.tuning.trend import first
+from alise_operator.tuning.trend import seen
 
 
 def decide(spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, now: float) -> Plan:
@@ -93,9 +93,7 @@ def _look(
         text = f"figures of {len(observed.trusted)} of {len(observed.pods)} pods can be trusted"
         return _hold(Why.NOT_TRUSTED, f"{text}: {'; '.join(doubts[:3])}", _blind(memory), doubts)
     capped = _is_capped(observed, memory)
-    share = memory.held_share
-    pressure = pool_pressure(observed, spec.pressure, capped=capped, held_share=share)
-    memory = memory.with_share(pressure.held_share, now)
+    pressure = pool_pressure(observed, spec.pressure, capped=capped)
     return _Seen(_remembering(memory, pressure, spec, now), pressure, facts_of(observed, pressure))
 
 
@@ -112,10 +110,12 @@ class _Decision:
     def plan(self) -> Plan:
         """See ``decide``."""
         pressure, marks = self._pressure, self._spec.pressure
-        if pressure.value >= marks.high:
-            plan = self._up()
-        elif (step := self._early()) is not None:
+        # First what takes long: pressure that is foreseen for the next minutes would otherwise
+        # have to last before the trend that leads to it is acted upon.
+        if (step := self._early()) is not None:
             plan = step
+        elif pressure.value >= marks.high:
+            plan = self._up()
         elif pressure.high < marks.low:
             plan = self._down()
         else:
@@ -144,7 +144,7 @@ class _Decision:
             if bar is None and (waits is None or step.knob in HOT):
                 return self._take(step, Why.PRESSURE, self._pressure.text)
             if bar is not None:
-                self._considered.append(f"{step.knob}: {bar[1]}")
+                self._considered.append(f"{_said(step)}: {bar[1]}")
             waits = waits or bar
         if waits is not None:
             return self._hold(waits[0], f"{self._pressure.text}; {waits[1]}")
@@ -186,7 +186,7 @@ class _Decision:
                 bar = (Why.NOT_CALM_YET, f"calm for {calm:.0f} s of {needed:.0f} s")
             if bar is None:
                 return self._take(step, Why.CALM, f"calm for {calm:.0f} s: {self._quiet()}")
-            self._considered.append(f"{step.knob}: {bar[1]}")
+            self._considered.append(f"{_said(step)}: {bar[1]}")
             waits = waits or bar
         if waits is None:
             raise AssertionError("every step was taken or waits")
@@ -203,9 +203,7 @@ class _Decision:
 
     def _take(self, step: Step, why: Why, text: str) -> Plan:
         memory = self._memory
-        said = f"{step.knob} {step.before} -> {step.after} ({step.gain}; price: {step.price})"
-        if step.direction is Direction.DOWN:
-            said = f"{step.knob} {step.before} -> {step.after} ({step.gain})"
+        said = _said(step)
         recommended = self._spec.mode is TuningMode.RECOMMEND
         same = memory.recommended
         if recommended and same is not None and (same.knob, same.after) == (step.knob, step.after):
@@ -256,6 +254,12 @@ class _Decision:
         return _hold(why, message, memory)
 
 
+def _said(step: Step) -> str:
+    """What a step does, gives and costs."""
+    price = f"; price: {step.price}" if step.direction is Direction.UP else ""
+    return f"{step.knob} {step.before} -> {step.after} ({step.gain}{price})"
+
+
 def _remembering(
     memory: TunerMemory, pressure: PoolPressure, spec: KVCachePolicySpec, now: float
 ) -> TunerMemory:
@@ -265,11 +269,11 @@ def _remembering(
     calm = memory.calm_since if memory.calm_since is not None else now
     peak = max(memory.calm_peak if memory.calm_since is not None else 0.0, pressure.high)
     is_calm = pressure.high < marks.low
-    need = pressure.need * capacity_factor(memory.desired.dtype)
-    trend = first(need, now) if memory.trend is None else memory.trend.seen(need, now)
+    factor = capacity_factor(memory.desired.dtype)
     return replace(
         memory,
-        trend=trend,
+        trend=seen(memory.trend, pressure.need * factor, now),
+        outlook=seen(memory.outlook, pressure.coming * factor, now),
         hot_since=hot if pressure.value >= marks.high else None,
         calm_since=calm if is_calm else None,
         calm_peak=peak if is_calm else 0.0,

@@ -68,6 +68,14 @@ class Engines:
             state = None
         return sample_of(page, state, self._clock.now())
 
+    async def page(self, url: str) -> str:
+        """The text at a URL, without a token.
+
+        Raises:
+            EngineSilent: There is none.
+        """
+        return await self._exchange("GET", url, Address(url), None)
+
     async def tune(self, address: Address, changes: Mapping[str, Mapping[str, int | str]]) -> None:
         """Change settings; the same changes again change nothing.
 

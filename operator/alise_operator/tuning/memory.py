@@ -10,15 +10,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import exp, isfinite
+from math import isfinite
 
 from alise_operator.tuning.settings import Knob, PoolSettings, Value, settings_of
 from alise_operator.tuning.trend import Trend
 
-LEARNING_SECONDS = 1_800.0
 _WHY_CHARS = 512
 MOST_CHANGES = 64
 """An hour holds at most 60 (``maxChangesPerHour``)."""
+_KNOBS = frozenset(Knob)
 
 
 class Direction(StrEnum):
@@ -105,9 +105,8 @@ class TunerMemory:
         holds: Dtypes that failed.
         regrets: How often in a row a knob had to be turned up soon after it was turned down.
         recommended: The change that is recommended and not made.
-        held_share: Of the predicted demand, held on average in times without pressure.
-        looked_at: When that was learned last.
         trend: Where the need is going.
+        outlook: Where the predicted peak is going, or the need where nobody predicts.
     """
 
     desired: PoolSettings = field(default_factory=PoolSettings)
@@ -120,9 +119,8 @@ class TunerMemory:
     holds: tuple[Hold, ...] = ()
     regrets: tuple[tuple[Knob, int], ...] = ()
     recommended: Change | None = None
-    held_share: float | None = None
-    looked_at: float | None = None
     trend: Trend | None = None
+    outlook: Trend | None = None
 
     def regrets_of(self, knob: Knob) -> int:
         """How often in a row turning it down was wrong."""
@@ -138,14 +136,6 @@ class TunerMemory:
         kept = [one for one in self.changes if one.at > change.at - keep_seconds]
         return replace(self, changes=(*kept, change)[-MOST_CHANGES:])
 
-    def with_share(self, share: float | None, now: float) -> "TunerMemory":
-        """One more look at how much of the predicted demand is held, smoothed over minutes."""
-        if share is None or self.held_share is None or self.looked_at is None:
-            return self if share is None else replace(self, held_share=share, looked_at=now)
-        weight = 1.0 - exp(-max(0.0, now - self.looked_at) / LEARNING_SECONDS)
-        learned = self.held_share + weight * (share - self.held_share)
-        return replace(self, held_share=learned, looked_at=now)
-
     def with_hold(self, dtype: str, now: float, first: float, most: float) -> "TunerMemory":
         """A dtype failed: twice as long a hold as the last time, up to ``most`` seconds."""
         failures = next((one.failures for one in self.holds if one.dtype == dtype), 0) + 1
@@ -159,16 +149,19 @@ class TunerMemory:
         def past(at: float | None) -> float | None:
             return None if at is None else min(at, now)
 
-        cold, trend = self.cold, self.trend
+        def looked(trend: Trend | None) -> Trend | None:
+            if trend is None:
+                return None
+            return replace(trend, at=min(trend.at, now), begun=min(trend.begun, now))
+
+        cold = self.cold
         return replace(
             self,
             changes=tuple(replace(one, at=min(one.at, now)) for one in self.changes),
             calm_since=past(self.calm_since),
             hot_since=past(self.hot_since),
-            looked_at=past(self.looked_at),
-            trend=None
-            if trend is None
-            else replace(trend, at=min(trend.at, now), begun=min(trend.begun, now)),
+            trend=looked(self.trend),
+            outlook=looked(self.outlook),
             cold=None if cold is None else replace(cold, since=min(cold.since, now)),
             holds=tuple(
                 replace(one, until=min(one.until, now + most_hold_seconds)) for one in self.holds
@@ -177,7 +170,7 @@ class TunerMemory:
 
     def to_json(self) -> str:
         """One text for the status."""
-        cold, trend = self.cold, self.trend
+        cold = self.cold
         raw: dict[str, object] = {
             "desired": self.desired.as_json(),
             "base": self.base.as_json(),
@@ -185,9 +178,8 @@ class TunerMemory:
             "calmSince": self.calm_since,
             "calmPeak": self.calm_peak,
             "hotSince": self.hot_since,
-            "heldShare": self.held_share,
-            "lookedAt": self.looked_at,
-            "trend": None if trend is None else [trend.level, trend.slope, trend.at, trend.begun],
+            "trend": _trend_json(self.trend),
+            "outlook": _trend_json(self.outlook),
             "holds": [[one.dtype, one.until, one.failures] for one in self.holds],
             "regrets": {str(knob): count for knob, count in self.regrets},
             "recommended": None if self.recommended is None else _change_json(self.recommended),
@@ -219,10 +211,12 @@ def memory_of(text: str) -> TunerMemory:
         holds=tuple(filter(None, map(_hold_of, _items(raw.get("holds"))))),
         regrets=tuple(_regrets_of(raw.get("regrets"))),
         recommended=_change_of(raw.get("recommended")),
-        held_share=_number(raw.get("heldShare")),
-        looked_at=_number(raw.get("lookedAt")),
         trend=_trend_of(raw.get("trend")),
+        outlook=_trend_of(raw.get("outlook")),
     )
+
+
+_DIRECTIONS, _PHASES = frozenset(Direction), frozenset(Phase)
 
 
 def _change_json(change: Change) -> list[object]:
@@ -235,10 +229,14 @@ def _cold_json(cold: ColdChange) -> list[object]:
     return list(values)
 
 
+def _trend_json(trend: Trend | None) -> list[float] | None:
+    return None if trend is None else [trend.level, trend.slope, trend.at, trend.begun]
+
+
 def _change_of(raw: object) -> Change | None:
     match raw:
         case [int() | float() as at, str(knob), str(way), None | int() | str() as after] if (
-            _number(at) is not None and knob in set(Knob) and way in set(Direction)
+            _number(at) is not None and knob in _KNOBS and way in _DIRECTIONS
         ):
             return Change(float(at), Knob(knob), Direction(way), after)
     return None
@@ -254,7 +252,7 @@ def _cold_of(raw: object) -> ColdChange | None:
             int(n),
             str(way),
             str(why),
-        ] if _number(at) is not None and phase in set(Phase) and way in set(Direction):
+        ] if _number(at) is not None and phase in _PHASES and way in _DIRECTIONS:
             return ColdChange(old, new, Phase(phase), float(at), n, Direction(way), why)
     return None
 
@@ -279,7 +277,7 @@ def _trend_of(raw: object) -> Trend | None:
 def _regrets_of(raw: object) -> Iterable[tuple[Knob, int]]:
     if isinstance(raw, Mapping):
         for knob, count in raw.items():
-            if knob in set(Knob) and isinstance(count, int) and count > 0:
+            if knob in _KNOBS and isinstance(count, int) and count > 0:
                 yield Knob(knob), count
 
 

@@ -84,6 +84,7 @@ class PodObserved:
         capacity_tokens: Of the KV cache.
         dtype: Of the KV cache.
         prefix_caching: Whether it is on.
+        models: That it serves, as it says.
         plugin: What the plugin shows; ``None`` where the pod has none.
         paused: An annotation keeps the tuner away.
         doubts: Why not to act on these figures; empty when they are good.
@@ -108,6 +109,7 @@ class PodObserved:
     capacity_tokens: int | None = None
     dtype: str | None = None
     prefix_caching: bool | None = None
+    models: tuple[str, ...] = ()
     plugin: PluginObserved | None = None
     paused: bool = False
     doubts: tuple[Doubt, ...] = ()
@@ -123,20 +125,17 @@ class DemandObserved:
     """What the gateways predict for the pool, all of them together.
 
     Attributes:
-        median_tokens: KV tokens of all who wait or run, at their predicted ends (p50).
-        high_tokens: The same with every answer at its p90.
+        peak_tokens: The most KV tokens that those who wait or run will hold at one time (p50).
+        high_tokens: What that does not exceed in about nine of ten cases.
         age_seconds: Of the oldest gateway's figure.
-        peak_tokens: The most that will be held at one time, where somebody knows that; the sums
-            of ends above are of requests that are not all long at the same time.
         waiting: Requests in the gateways' queues, by class.
         gateways: How many were heard.
         missing: How many should have been and were not.
     """
 
-    median_tokens: float
+    peak_tokens: float
     high_tokens: float
     age_seconds: float
-    peak_tokens: float | None = None
     waiting: Mapping[str, float] = field(default_factory=dict)
     gateways: int = 1
     missing: int = 0
@@ -181,6 +180,7 @@ class Observed:
         pool: Its name.
         pods: All that are meant to serve, those that are not heard of included.
         demand: What the gateways predict; ``None`` where none was heard.
+        no_demand: Why it is not known; empty where no gateway was heard.
         workload: What owns the pods; ``None`` where that is not known or not one thing.
         gate: Of the canary that is under way, once it has been judged.
         paused: An annotation on the pool keeps the tuner away.
@@ -190,6 +190,7 @@ class Observed:
     pool: str
     pods: tuple[PodObserved, ...] = ()
     demand: DemandObserved | None = None
+    no_demand: str = ""
     workload: Workload | None = None
     gate: GateResult | None = None
     paused: bool = False

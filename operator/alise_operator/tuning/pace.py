@@ -75,10 +75,10 @@ def has_room(memory: TunerMemory, spec: KVCachePolicySpec, pods: int) -> bool:
 
 def foreseen(memory: TunerMemory, spec: KVCachePolicySpec, pods: int) -> float:
     """Pressure by the time at which a change that begins now would be through."""
-    if memory.trend is None:
+    if memory.outlook is None:
         return 0.0
     lead = FORESIGHT * restart_lead(pods, spec.canary.observe_seconds)
-    return memory.trend.after(lead) / capacity_factor(memory.desired.dtype)
+    return memory.outlook.after(lead) / capacity_factor(memory.desired.dtype)
 
 
 def too_soon(direction: Direction, memory: TunerMemory, pace: PaceSpec, now: float) -> Bar | None:

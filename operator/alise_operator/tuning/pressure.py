@@ -23,7 +23,6 @@ PREEMPTED_RATIO = 0.01
 """Preemptions per finished request from which a pod preempts; the gateway widens its quantile at
 the same (docs/scheduling.md)."""
 _STALE_WINDOWS = 2.0
-_LEAST_HELD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,42 +33,38 @@ class PoolPressure:
         value: KV memory needed over KV memory there; the median pod's, or the predicted one.
         high: The same with answers as long as their p90, for deciding that pressure is gone.
         need: KV memory needed now by the capacity, without what is predicted.
+        coming: The same, or the predicted peak where that is more.
         usage: Of the median pod.
         running: Requests that a pod runs, median.
         peak: Highest usage of the median pod.
         preempting: At least half of the pods preempt.
         hot: Pods above the high mark.
-        held_share: Of the predicted demand, held now; ``None`` where that cannot be said.
         text: The figures in words.
     """
 
     value: float
     high: float
     need: float
+    coming: float
     usage: float
     running: float
     peak: float
     preempting: bool
     hot: tuple[str, ...]
-    held_share: float | None
     text: str
 
 
-def pool_pressure(
-    observed: Observed, spec: PressureSpec, *, capped: bool, held_share: float | None
-) -> PoolPressure:
+def pool_pressure(observed: Observed, spec: PressureSpec, *, capped: bool) -> PoolPressure:
     """The pressure of a pool with at least one pod whose figures are trusted.
 
     Args:
         observed: The pool.
         spec: Marks and horizon.
         capped: The tuner holds requests back, so that usage says less than usual.
-        held_share: As learned; without it sums of ends say nothing.
     """
     pods = observed.trusted
     demand = usable_demand(observed, spec.window_seconds)
-    requests = sum((pod.running or 0.0) + (pod.waiting or 0.0) for pod in pods)
-    coming = _coming(demand, _capacity(observed), held_share, requests)
+    coming = _coming(demand, _capacity(observed))
     needs = {pod.name: pod_need(pod, spec, capped=capped) for pod in pods}
     if coming is None:
         needs = {pod.name: needs[pod.name] + _rise(pod, spec.horizon_seconds) for pod in pods}
@@ -90,12 +85,12 @@ def pool_pressure(
         value=min(value, MOST_PRESSURE),
         high=min(high, MOST_PRESSURE),
         need=min(now, MOST_PRESSURE),
+        coming=min(now if coming is None else max(now, coming[0]), MOST_PRESSURE),
         usage=median(pod.usage_ratio or 0.0 for pod in pods),
         running=median(pod.running or 0.0 for pod in pods),
         peak=median(pod.usage_peak_ratio or 0.0 for pod in pods),
         preempting=preempting,
         hot=hot,
-        held_share=None if preempting else _share_of(now, demand, _capacity(observed), spec),
         text="; ".join(parts),
     )
 
@@ -121,7 +116,7 @@ def usable_demand(observed: Observed, window_seconds: float) -> DemandObserved |
     demand = observed.demand
     if demand is None or demand.missing or demand.age_seconds > _STALE_WINDOWS * window_seconds:
         return None
-    possible = 0 <= demand.median_tokens <= demand.high_tokens
+    possible = 0 <= demand.peak_tokens <= demand.high_tokens
     return demand if possible else None
 
 
@@ -131,44 +126,23 @@ def why_no_demand(observed: Observed, window_seconds: float) -> str:
     if usable_demand(observed, window_seconds) is not None:
         return ""
     if demand is None:
-        return "no gateway was heard: nothing is known of what comes but the slope of usage"
+        why = observed.no_demand or "no gateway was heard"
+        return f"{why}: nothing is known of what comes but the slope of usage"
     if demand.missing:
         return f"{demand.missing} gateways were not heard: the predicted demand is left out"
     if demand.age_seconds > _STALE_WINDOWS * window_seconds:
         return f"the predicted demand is {demand.age_seconds:.0f} s old and left out"
     return (
-        f"the predicted demand contradicts itself (p50 {demand.median_tokens:g}, "
+        f"the predicted demand contradicts itself (p50 {demand.peak_tokens:g}, "
         f"p90 {demand.high_tokens:g} tokens) and is left out"
     )
 
 
-def _coming(
-    demand: DemandObserved | None, capacity: float, held_share: float | None, requests: float
-) -> tuple[float, float] | None:
-    """What the demand will hold by the capacity: as predicted, and not exceeded nine times in ten.
-
-    The gateways add up the p90 of each request. Of a sum of many independent ones the spread is
-    less, by the root of their number.
-    """
+def _coming(demand: DemandObserved | None, capacity: float) -> tuple[float, float] | None:
+    """The predicted peak by the capacity: its median, and what it hardly exceeds."""
     if demand is None or not capacity:
         return None
-    if demand.peak_tokens is not None:
-        return demand.peak_tokens / capacity, demand.peak_tokens / capacity
-    if held_share is None:
-        return None
-    spread = (demand.high_tokens - demand.median_tokens) / max(1.0, requests) ** 0.5
-    middle = demand.median_tokens
-    return held_share * middle / capacity, held_share * (middle + spread) / capacity
-
-
-def _share_of(
-    need: float, demand: DemandObserved | None, capacity: float, spec: PressureSpec
-) -> float | None:
-    """Only where enough is held to say it, and nothing is in the way."""
-    if demand is None or not capacity or not _LEAST_HELD <= need <= spec.high:
-        return None
-    sums = demand.median_tokens / capacity
-    return min(1.0, need / sums) if sums > 0 else None
+    return demand.peak_tokens / capacity, demand.high_tokens / capacity
 
 
 def _rise(pod: PodObserved, horizon_seconds: float) -> float:

@@ -61,6 +61,7 @@ def sample_of(page: str, state: object, at: float) -> PodSample:
         capacity_tokens=None if facts is None else facts.capacity_tokens,
         dtype=dtypes[0] if len(dtypes) == 1 else None,
         prefix_caching=_prefix_caching(page),
+        models=() if facts is None else facts.models,
         counters=_counters(page, state),
         ttft=_buckets(page, vllm.TIME_TO_FIRST_TOKEN),
         itl=_buckets(page, vllm.INTER_TOKEN_LATENCY),

@@ -1,6 +1,6 @@
 """A plan as the policy's status tells it: a line, conditions, Events. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from alise_core.crds.conditions import ConditionType, Reason
@@ -13,6 +13,7 @@ from alise_operator.tuning.plan import Plan, Verdict, Why
 
 _TEXT_CHARS = 1_024
 _HEALTHY = "No change has failed, and nothing is in the way of one"
+_MOST_LINES = 16
 _NEWS = (Verdict.CHANGE, Verdict.RECOMMEND)
 _BAD = (Why.ROLLING_BACK, Why.ROLLED_BACK)
 
@@ -39,7 +40,7 @@ def report_of(
                 time=datetime.fromtimestamp(int(unix), UTC),
                 action=f"{verb}{said}"[:_TEXT_CHARS],
                 reason=plan.message[:_TEXT_CHARS],
-                command="; ".join(plan.commands)[:_TEXT_CHARS] or None,
+                command=_whole_commands(plan.commands) or None,
             ),
         )
     waits = plan.verdict is Verdict.HOLD or plan.why is Why.WAITING
@@ -50,11 +51,35 @@ def report_of(
         pressure=None if plan.pressure is None else round(plan.pressure, 2),
         last_action=action,
         waiting_for=f"{plan.why}: {waiting}"[:_TEXT_CHARS] if waiting else "",
+        decision=f"{plan.verdict}: {plan.message}"[:_TEXT_CHARS],
+        considered=_lines(plan.considered),
+        notes=_lines(plan.notes),
+        wanted_replicas=plan.memory.desired.replicas or 0,
         memory=plan.memory.to_json(),
     )
     return TuningReport(
-        pool, status, _findings(plan, problems), _news(plan, action, before, problems)
+        pool,
+        status,
+        _findings(plan, problems),
+        _news(plan, action, before, problems),
+        pressure=plan.pressure,
     )
+
+
+def _whole_commands(commands: Sequence[str]) -> str:
+    """Those that fit; half a command is none that a person should run."""
+    said = ""
+    for place, command in enumerate(commands):
+        longer = f"{said}; {command}" if said else command
+        left = f"  # and {len(commands) - place} more, for the other pods"
+        if len(longer) > _TEXT_CHARS - len(left):
+            return said + left
+        said = longer
+    return said
+
+
+def _lines(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(text[:_TEXT_CHARS] for text in texts[:_MOST_LINES])
 
 
 def last_action_of(standing: Mapping[str, object] | None) -> LastAction | None:

@@ -47,6 +47,7 @@ class PodSample:
     Attributes:
         at: Monotonic seconds.
         counters: Those that were there.
+        models: That it says it serves.
         ttft: Histogram of times to first token since the engine's start.
         itl: The same of gaps between tokens.
         foreign: Why this is no page of an engine that is understood; empty when it is one.
@@ -60,6 +61,7 @@ class PodSample:
     capacity_tokens: int | None = None
     dtype: str | None = None
     prefix_caching: bool | None = None
+    models: tuple[str, ...] = ()
     counters: Mapping[Counter, float] = field(default_factory=dict)
     ttft: Buckets = ()
     itl: Buckets = ()

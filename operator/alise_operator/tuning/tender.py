@@ -6,7 +6,7 @@ other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from alise_core.clock import Clock
@@ -21,12 +21,18 @@ from alise_operator.tuning.cold import wanted_dtype, watched
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
-from alise_operator.tuning.observed import Observed, PodObserved
+from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
 from alise_operator.tuning.plan import Plan, Tune, Why
+from alise_operator.tuning.recording import Look, decided_of
 from alise_operator.tuning.reports import last_action_of, report_of
 from alise_operator.tuning.restart_reports import restarting, with_restarts
 from alise_operator.tuning.restarts import Engine, Moved, Restarts, Standing
 from alise_operator.tuning.window import PodWindow
+
+Predict = Callable[[Iterable[str]], Awaitable[DemandObserved | None]]
+"""Of models; ``None`` where there is nobody who predicts."""
+
+Record = Callable[[Look], Awaitable[None]]
 
 ReadToken = Callable[[str, SecretRef], Awaitable[str | None]]
 """The admin token in a Secret of a namespace; ``None`` where there is none or it is not shown."""
@@ -42,6 +48,7 @@ class _Pool:
 
     Attributes:
         windows: By endpoint and incarnation of its engine.
+        models: That its pods serve.
         memory: Of the last plan; ``None`` until the status was read.
         told: The last report.
         told_why: The reason of its plan.
@@ -49,6 +56,7 @@ class _Pool:
     """
 
     windows: dict[str, PodWindow] = field(default_factory=dict)
+    models: frozenset[str] = frozenset()
     memory: TunerMemory | None = None
     told: TuningReport | None = None
     told_why: Why | None = None
@@ -72,6 +80,10 @@ class KvTuner:
         clock: Time.
         interval_seconds: Between two looks at a pool.
         restarts: Changes how pods are started; ``None`` where nothing does.
+
+    Attributes:
+        predict: What the gateways predict for pods that serve these models.
+        record: Is given every look.
     """
 
     def __init__(
@@ -89,6 +101,8 @@ class KvTuner:
         self._restarts = restarts
         self._pools: dict[PoolRef, _Pool] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self.predict: Predict = _nobody_predicts
+        self.record: Record = _nobody_records
 
     async def tend(self, pool: TendedPool, publish: Publish) -> TuningReport:
         """See ``Tuner``."""
@@ -110,8 +124,11 @@ class KvTuner:
             gate=stands.gate,
             paused=pool.paused,
         )
+        observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
-        plan = decide(self._allowed(spec, kept.memory, stands), observed, kept.memory, now)
+        allowed = self._allowed(spec, kept.memory, stands)
+        plan = decide(allowed, observed, kept.memory, now)
+        await self.record(Look(now, allowed, kept.memory, observed, decided_of(plan)))
         kept.memory = plan.memory
         before = kept.told.status.last_action if kept.told else last_action_of(pool.standing)
         if plan.actions:
@@ -135,6 +152,15 @@ class KvTuner:
     async def close(self) -> None:
         """Close connections to engines."""
         await self._engines.close()
+
+    async def _with_demand(self, kept: _Pool, observed: Observed) -> Observed:
+        kept.models = frozenset(model for pod in observed.pods for model in pod.models)
+        others = (pool.models for pool in self._pools.values() if pool is not kept)
+        shared = kept.models.intersection(*[frozenset().union(*others)])
+        if shared:
+            # Gateways tell models apart, not pools.
+            return replace(observed, no_demand=f"other pools serve {min(shared)}, too")
+        return replace(observed, demand=await self.predict(kept.models))
 
     @property
     def _can_restart(self) -> bool:
@@ -236,9 +262,17 @@ class KvTuner:
         now, last = self._clock.now(), kept.told
         recent = why is kept.told_why and now - kept.told_at < _QUIET_SECONDS
         if last is not None and recent and _alike(last, report):
-            return replace(last, announcements=report.announcements)
+            return replace(last, announcements=report.announcements, pressure=report.pressure)
         kept.told, kept.told_why, kept.told_at = report, why, now
         return report
+
+
+async def _nobody_records(look: Look) -> None:
+    """Until somebody does."""
+
+
+async def _nobody_predicts(models: Iterable[str]) -> None:
+    """Until somebody does."""
 
 
 def without_restarts(spec: KVCachePolicySpec, memory: TunerMemory) -> KVCachePolicySpec:

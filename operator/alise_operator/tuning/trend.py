@@ -66,6 +66,11 @@ def first(need: float, now: float) -> Trend:
     return Trend(need, 0.0, now, now)
 
 
+def seen(trend: Trend | None, need: float, now: float) -> Trend:
+    """After one more look, or the first."""
+    return first(need, now) if trend is None else trend.seen(need, now)
+
+
 FORESIGHT = 2.0
 """How far a trend is followed, by the time that a restarting change takes."""
 

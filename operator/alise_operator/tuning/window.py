@@ -84,6 +84,7 @@ class PodWindow:
             capacity_tokens=last.capacity_tokens,
             dtype=last.dtype,
             prefix_caching=last.prefix_caching,
+            models=last.models,
             plugin=self._plugin(last, now),
             paused=paused,
         )

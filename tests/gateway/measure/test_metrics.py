@@ -173,7 +173,10 @@ def test_gauges_are_read_at_every_scrape(bench: Bench) -> None:
             loads={"b1": BackendLoad(8_000, "auto", 0.5, engine_waiting=2, figures_stale=False)},
             backends={BackendState.READY: 1},
             waiting={"default": 5, "flex": 0},
-            demand={"org/model": KvDemand(700.0, 900.5), "invented": KvDemand(1.0, 2.0)},
+            demand={
+                "org/model": KvDemand(700.0, 900.5, 400.0, 450.0),
+                "invented": KvDemand(1.0, 2.0, 1.0, 1.0),
+            },
             client_connections=8,
         ),
         GaugeSnapshot(waiting={"default": 6}, draining=True),
@@ -193,6 +196,8 @@ def test_gauges_are_read_at_every_scrape(bench: Bench) -> None:
     assert bench.value("waiting_requests", service_class="flex") == 0
     assert bench.value("predicted_kv_demand_tokens", model="org/model", quantile="0.5") == 700
     assert bench.value("predicted_kv_demand_tokens", model="org/model", quantile="0.9") == 900.5
+    assert bench.value("predicted_kv_peak_tokens", model="org/model", quantile="0.5") == 400
+    assert bench.value("predicted_kv_peak_tokens", model="org/model", quantile="0.9") == 450
     assert b"invented" not in bench.metrics.render(None)[0]
     assert bench.value("client_connections") == 8
     assert bench.value("draining") == 0

@@ -19,6 +19,8 @@ from fakes.tuned_pool import SLOTS, FakePool
 MOST = settings.default.max_examples if settings.default else 100
 TRACES = 40 if MOST <= 100 else 10_000
 TICK_SECONDS = 20.0
+pytestmark = pytest.mark.timeout(600)
+"""Traces are long: on a busy machine dozens of them take minutes."""
 LONG_TICKS = 400
 START = 1_750_000_000.0
 

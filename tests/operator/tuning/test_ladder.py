@@ -32,12 +32,12 @@ PRESSURE = PoolPressure(
     value=1.2,
     high=1.2,
     need=1.2,
+    coming=1.2,
     usage=0.95,
     running=50.0,
     peak=1.0,
     preempting=True,
     hot=(),
-    held_share=None,
     text="",
 )
 FACTS = Facts(2, 100, True, 1.0, True, True, ("auto",), PRESSURE)

@@ -31,9 +31,8 @@ WHOLE = TunerMemory(
     holds=(Hold("fp8_e5m2", 10.0, 2),),
     regrets=((Knob.LEVEL, 1),),
     recommended=Change(11.0, Knob.LEVEL, Direction.DOWN, "none"),
-    held_share=0.5,
-    looked_at=12.0,
     trend=Trend(0.5, 1e-4, 12.0, 1.0),
+    outlook=Trend(0.6, 2e-4, 12.0, 1.0),
 )
 
 
@@ -80,7 +79,7 @@ def test_times_in_the_future_become_now() -> None:
     found = WHOLE.caught_up(1.0, 100.0)
 
     assert {change.at for change in found.changes} == {1.0}
-    assert (found.calm_since, found.hot_since, found.looked_at) == (1.0, 1.0, 1.0)
+    assert (found.calm_since, found.hot_since) == (1.0, 1.0)
     assert found.cold is not None
     assert found.cold.since == 1.0
     assert found.holds[0].until == 10.0
@@ -95,11 +94,3 @@ def test_holds_double_up_to_their_bound() -> None:
         lengths.append(memory.holds[0].until)
 
     assert lengths == [3_600, 7_200, 14_400, 28_800, 57_600, 86_400]
-
-
-def test_the_held_share_is_learned_over_minutes() -> None:
-    memory = TunerMemory().with_share(0.5, 0.0)
-
-    assert memory.with_share(None, 10.0) == memory
-    assert memory.with_share(1.0, 10.0).held_share == pytest.approx(0.5, abs=0.01)
-    assert memory.with_share(1.0, 1e6).held_share == pytest.approx(1.0)

@@ -22,9 +22,9 @@ POD = PodObserved(
 )
 
 
-def pressure(*pods: PodObserved, share: float | None = None, **more: object) -> PoolPressure:
+def pressure(*pods: PodObserved, **more: object) -> PoolPressure:
     observed = Observed("ns", "pool", pods, **more)  # type: ignore[arg-type]
-    return pool_pressure(observed, SPEC, capped=False, held_share=share)
+    return pool_pressure(observed, SPEC, capped=False)
 
 
 def test_who_waits_for_memory_is_counted_with_what_a_running_request_holds() -> None:
@@ -57,28 +57,19 @@ def test_a_slope_counts_only_where_no_gateway_is_heard_and_not_without_bounds() 
     demand = DemandObserved(500.0, 600.0, 1.0)
 
     assert pressure(rising).value == pytest.approx(0.65)
-    assert pressure(rising, share=1.0, demand=demand).value == pytest.approx(0.5)
+    assert pressure(rising, demand=demand).value == pytest.approx(0.5)
 
 
-def test_demand_counts_by_the_share_of_it_that_is_held() -> None:
-    demand = DemandObserved(1_600.0, 2_000.0, 1.0)
+def test_the_predicted_peak_counts_and_its_high_value_keeps_the_calm_away() -> None:
+    found = pressure(POD, demand=DemandObserved(800.0, 860.0, 1.0))
 
-    assert pressure(POD, demand=demand).value == 0.5
-    found = pressure(POD, share=0.5, demand=demand)
     assert found.value == pytest.approx(0.8)
-    # The spread of a sum of fifty requests is a seventh of the sum of their spreads.
-    assert found.high == pytest.approx(0.8 + 0.5 * 0.4 / 50**0.5)
-    assert found.held_share == pytest.approx(0.5 / 1.6)
-
-
-def test_what_is_known_to_be_held_at_once_needs_no_share() -> None:
-    demand = DemandObserved(9_000.0, 9_000.0, 1.0, peak_tokens=700.0)
-
-    assert pressure(POD, demand=demand).value == pytest.approx(0.7)
+    assert found.high == pytest.approx(0.86)
+    assert found.need == pytest.approx(0.5)
 
 
 def test_demand_is_shared_by_all_pods_those_not_heard_included() -> None:
     silent = PodObserved("pod-1")
-    demand = DemandObserved(1_800.0, 1_800.0, 1.0, peak_tokens=1_800.0)
+    demand = DemandObserved(1_800.0, 1_800.0, 1.0)
 
     assert pressure(POD, silent, demand=demand).value == pytest.approx(0.9)

@@ -1,5 +1,6 @@
 """The tuner with engines that answer as the plugin does."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,17 @@ from alise_operator.decide.pods import Pod
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import TendedPool
 from alise_operator.tuning.engines import Engines
+from alise_operator.tuning.memory import TunerMemory
+from alise_operator.tuning.observed import DemandObserved
+from alise_operator.tuning.recording import Look, line_of
 from alise_operator.tuning.tender import KvTuner
 from fakes.clock import FakeClock
 from fakes.custom_objects import a_policy, stored
 from fakes.tuned_engine import CHUNK, TOKEN, EngineNet, TunedEngine
 
 REF = PoolRef("ns", Kind.MODEL_POOL, "chat")
+CAPACITY = 2 * 100 * 16
+"""KV tokens of both engines."""
 SPEC: dict[str, Any] = {
     "mode": "Auto",
     "activeRequests": {"min": 8},
@@ -226,3 +232,92 @@ async def test_the_tier_is_packed_denser_when_it_drops_what_is_wanted() -> None:
     assert {engine.tier.settings.eviction for engine in scene.engines} == {"ewt"}
     assert {str(engine.tier.settings.level) for engine in scene.engines} == {"int8"}
     assert {engine.tier.settings.capacity_bytes for engine in scene.engines} == {20 * CHUNK}
+
+
+async def test_demand_is_asked_for_by_the_models_that_engines_say_they_serve() -> None:
+    scene = Scene(mode="Recommend")
+    asked: list[set[str]] = []
+
+    async def predict(models: Iterable[str]) -> DemandObserved:
+        asked.append(set(models))
+        return DemandObserved(1.2 * CAPACITY, 1.3 * CAPACITY, 0.0)
+
+    scene.tuner.predict = predict
+    report = await scene.look(5)
+
+    assert asked[-1] == {"m"}
+    assert report.status.pressure == pytest.approx(1.2)
+
+
+async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> None:
+    scene = Scene(mode="Recommend")
+    asked = []
+
+    async def predict(models: Iterable[str]) -> DemandObserved:
+        asked.append(models)
+        return DemandObserved(9e9, 9e9, 0.0)
+
+    scene.tuner.predict = predict
+    other = replace(scene.pool, ref=PoolRef("ns", Kind.MODEL_POOL, "other"))
+    await scene.look(1)
+    await scene.tuner.tend(other, scene.publish)
+    asked.clear()
+
+    report = await scene.look(4)
+
+    assert asked == []
+    assert report.status.pressure == pytest.approx(0.5)
+
+
+async def test_replicas_are_asked_for_when_nothing_else_is_left() -> None:
+    scene = Scene(activeRequests={}, hostTier={"levels": ["none"], "evictionPolicies": ["lru"]})
+    calm = await scene.look(5)
+    assert calm.status.wanted_replicas == 0
+    scene.press()
+
+    report = await scene.look(20)
+
+    assert report.status.wanted_replicas > 2
+    assert report.status.rung == f"replicas={report.status.wanted_replicas}"
+    assert report.pressure is not None
+    assert any(line.startswith("level: ") for line in report.status.considered)
+    assert report.status.decision
+
+
+async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
+    scene, looks = Scene(), []
+
+    async def note(look: Look) -> None:
+        looks.append(look)
+
+    scene.tuner.record = note
+    await scene.look(5)
+    scene.press()
+    await scene.look(3)
+
+    assert len(looks) == 8
+    assert looks[0].memory == TunerMemory()
+    changed = [look for look in looks if look.decided.verdict == "change"]
+    assert changed[0].decided.step.startswith("active_requests 64 -> ")
+    assert TOKEN not in "".join(map(line_of, looks))
+
+
+async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
+    scene = Scene(mode="Recommend")
+    pods = tuple(
+        Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place % 2 + 1}", "Running", True)
+        for place in range(12)
+    )
+    scene.pool = replace(scene.pool, pods=pods)
+    await scene.look(5)
+    scene.press()
+
+    report = await scene.look(3)
+
+    assert report.status.last_action is not None
+    command = str(report.status.last_action.command)
+    whole, _, rest = command.partition("  # and ")
+    told = whole.split("; ")
+    assert rest == f"{12 - len(told)} more, for the other pods"
+    assert len(told) >= 3
+    assert {one.rpartition(" ")[2] for one in told} == {"localhost:8000/alise/tune'"}

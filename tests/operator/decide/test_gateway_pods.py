@@ -1,0 +1,25 @@
+"""Which pods are gateways."""
+
+from alise_operator.decide.gateway_pods import metrics_addresses
+from alise_operator.decide.pods import Pod
+
+LABELS = {"app": "alise", "component": "gateway"}
+
+
+def pod(name: str, **changes: object) -> Pod:
+    values = {"ip": "10.0.0.1", "phase": "Running", "labels": LABELS, "ready": True, **changes}
+    return Pod("ns", name, name, **values)  # type: ignore[arg-type]
+
+
+def test_gateways_that_run_are_found_ready_or_not() -> None:
+    pods = [
+        pod("a"),
+        pod("b", ip="fd00::1", ready=False, terminating=True),
+        pod("c", phase="Succeeded"),
+        pod("d", ip=None),
+        pod("e", labels={"app": "alise"}),
+    ]
+
+    found = metrics_addresses(pods, LABELS, 8081)
+
+    assert list(found) == ["10.0.0.1:8081", "[fd00::1]:8081"]
