@@ -1,12 +1,10 @@
 """One real cluster for the whole session, an installation in it, and namespaces for scenarios."""
 
-import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,8 +13,9 @@ from running.cluster.api import Api
 from running.cluster.cluster import Cluster
 from running.cluster.figures import Figures
 from running.cluster.given import KUBECONFIG, GivenCluster
-from running.cluster.helm import CHART, Release
-from running.cluster.installation import Install, Installation
+from running.cluster.helm import Release
+from running.cluster.installation import Install, Installation, installing
+from running.cluster.namespaces import make_namespace, namespaces
 from running.cluster.own import OwnCluster
 from running.cluster.rollout import wait_until_rolled_out
 
@@ -28,7 +27,6 @@ OPEN = {"gateway": {"config": {"identity": {"allow_anonymous": True}}}}
 
 _CLUSTER = pytest.StashKey[Cluster]()
 _FIGURES = pytest.StashKey[Figures]()
-_NUMBERS = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -87,10 +85,8 @@ def api(cluster: Cluster) -> Api:
 @pytest.fixture
 def namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
-    words = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
-    name = make_namespace(api, f"{words}-{next(_NUMBERS)}".lower())
-    yield name
-    api.delete(f"/api/v1/namespaces/{name}")
+    with namespaces(api, request.node.name.removeprefix("test_")) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -120,32 +116,6 @@ def site(cluster: Cluster, figures: Figures) -> Iterator[Installation]:
 @pytest.fixture
 def install(site: Installation, cluster: Cluster, namespace: str) -> Iterator[Install]:
     """Install ALISE in the test's namespace in front of some engines; uninstalled afterwards."""
-    made: list[Release] = []
-
-    def build(replicas: int, values: Mapping[str, Any], chart: Path = CHART) -> Installation:
-        engines = objects.engines(cluster, namespace, "engine", replicas)
-        cluster.api.apply(engines)
-        release = Release(cluster, namespace)
-        made.append(release)
-        whole = {**values, "crds": {"install": False}}
-        release.install(whole, chart)
-        cluster.api.create(objects.model_pool(namespace, "engines", "engine"))
-        found = Installation(cluster, release, engines, whole)
-        found.wait_for_endpoints(replicas)
-        return found
-
-    yield build
-    for release in made:
-        release.close()
-
-
-def make_namespace(api: Api, name: str) -> str:
-    """Create a namespace and wait for its ServiceAccount."""
-    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    api.wait(
-        f"/api/v1/namespaces/{name}/serviceaccounts/default",
-        lambda account: bool(account.get("secrets")),
-        30,
-        "the namespace has its ServiceAccount",
-    )
-    return name
+    del site  # it has installed the definitions
+    with installing(cluster, namespace) as build:
+        yield build

@@ -55,11 +55,23 @@ class Load:
 
 @contextmanager
 def load(
-    base_url: str, clients: int = 4, *, key: str = "unused", tokens: int = 40
+    base_url: str,
+    clients: int = 4,
+    *,
+    key: str = "unused",
+    tokens: int = 40,
+    streamed: bool = True,
 ) -> Iterator[Load]:
-    """Send without a pause while the block runs, half of it streamed; waits for the last answers.
+    """Send without a pause while the block runs; waits for the last answers.
 
     Nothing is retried: a request that a client would have to send again has failed.
+
+    Args:
+        base_url: Of the API.
+        clients: How many; each has one request at a time.
+        key: Of all of them.
+        tokens: Of each answer.
+        streamed: Every other client streams; none does otherwise, which takes less of the machine.
     """
     seen = Load()
     stop = threading.Event()
@@ -67,7 +79,8 @@ def load(
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             for number in range(clients):
-                tasks.create_task(_client(base_url, key, tokens, number % 2 == 0, seen, stop))
+                streams = streamed and number % 2 == 0
+                tasks.create_task(_client(base_url, key, tokens, streams, seen, stop))
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
