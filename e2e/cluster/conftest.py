@@ -36,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+    # The quickstart is for a cluster that has never seen ALISE.
+    items.sort(key=lambda item: item.path.name != "test_quickstart.py")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,6 +73,7 @@ def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[Cluster]:
     made: Cluster = GivenCluster(LOGS) if KUBECONFIG in os.environ else OwnCluster(LOGS)
     pytestconfig.stash[_CLUSTER] = made
     figures.add("cluster_start_seconds", round(time.monotonic() - started, 1))
+    figures.add_condition("kubernetes", str(made.api.read("/version")["gitVersion"]))
     yield made
     del pytestconfig.stash[_CLUSTER]
     made.stop()
@@ -111,6 +114,17 @@ def site(cluster: Cluster, figures: Figures) -> Iterator[Installation]:
     figures.add("install_to_serving_seconds", round(time.monotonic() - started, 1))
     yield found
     release.close()
+
+
+@pytest.fixture(scope="session")
+def other(site: Installation, cluster: Cluster) -> Iterator[Installation]:
+    """A second installation, in front of one engine: callers need keys, and two operators run.
+
+    For scenarios that leave it as it was.
+    """
+    del site  # it has installed the definitions
+    with namespaces(cluster.api, "other") as namespace, installing(cluster, namespace) as build:
+        yield build(1, {"operator": {"replicas": 2}})
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def load(
     key: str = "unused",
     tokens: int = 40,
     streamed: bool = True,
+    first: int | None = None,
 ) -> Iterator[Load]:
     """Send without a pause while the block runs; waits for the last answers.
 
@@ -72,6 +73,7 @@ def load(
         key: Of all of them.
         tokens: Of each answer.
         streamed: Every other client streams; none does otherwise, which takes less of the machine.
+        first: Answers that are waited for before the block runs; one for each client by default.
     """
     seen = Load()
     stop = threading.Event()
@@ -85,7 +87,7 @@ def load(
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     try:
-        seen.more(clients, STARTED_SECONDS)
+        seen.more(clients if first is None else first, STARTED_SECONDS)
         yield seen
     finally:
         stop.set()

@@ -83,7 +83,8 @@ def _findings(plan: Plan, problems: tuple[str, ...]) -> tuple[Finding, ...]:
         return progressing, true(ConditionType.DEGRADED, Reason.ROLLED_BACK, plan.message)
     if problems:
         return progressing, true(ConditionType.DEGRADED, Reason.BLOCKED, "; ".join(problems))
-    return progressing, false(ConditionType.DEGRADED, Reason.HEALTHY, "")
+    healthy = "No change was rolled back, and nothing is in the way of one"
+    return progressing, false(ConditionType.DEGRADED, Reason.HEALTHY, healthy)
 
 
 def _news(
