@@ -22,13 +22,13 @@ from running.cluster.namespaces import namespaces
 from running.cluster.rollout import ready_pods
 from running.scrape import eventually
 
-ALLOWED = 32
-"""Requests that an engine may have at a time."""
+ALLOWED = 20
+"""Requests that an engine may have at a time: one more is the 5 % that are allowed."""
 ENGINE = (f"--max-num-seqs={ALLOWED}", "--speed=0.25")
 """Steps of some 50 ms, so that a busy machine can keep up with them."""
-CLIENTS = (96, 18, 6)
+CLIENTS = (48, 9, 3)
 """Of each gateway: 80, 15 and 5 %."""
-TOKENS = 50
+TOKENS = 30
 GATEWAY_PORT = 8080
 MOST_OVER = 1.05
 MOST_IDLE_SECONDS = 1.0
