@@ -1,12 +1,10 @@
 """One real cluster for the whole session, an installation in it, and namespaces for scenarios."""
 
-import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,10 +13,11 @@ from running.cluster.api import Api
 from running.cluster.cluster import Cluster
 from running.cluster.figures import Figures
 from running.cluster.given import KUBECONFIG, GivenCluster
-from running.cluster.helm import CHART, Release
-from running.cluster.installation import Install, Installation
+from running.cluster.helm import Release
+from running.cluster.installation import Install, Installation, installing
+from running.cluster.namespaces import make_namespace, namespaces
 from running.cluster.own import OwnCluster
-from running.cluster.rollout import make_namespace, wait_until_rolled_out
+from running.cluster.rollout import wait_until_rolled_out
 
 TEST_SECONDS = 300
 LOGS = Path(__file__).resolve().parents[2] / "build/e2e-logs"
@@ -28,7 +27,6 @@ OPEN = {"gateway": {"config": {"identity": {"allow_anonymous": True}}}}
 
 _CLUSTER = pytest.StashKey[Cluster]()
 _FIGURES = pytest.StashKey[Figures]()
-_NUMBERS = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+    # The quickstart is for a cluster that has never seen ALISE.
+    items.sort(key=lambda item: item.path.name != "test_quickstart.py")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,6 +73,7 @@ def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[Cluster]:
     made: Cluster = GivenCluster(LOGS) if KUBECONFIG in os.environ else OwnCluster(LOGS)
     pytestconfig.stash[_CLUSTER] = made
     figures.add("cluster_start_seconds", round(time.monotonic() - started, 1))
+    figures.add_condition("kubernetes", str(made.api.read("/version")["gitVersion"]))
     yield made
     del pytestconfig.stash[_CLUSTER]
     made.stop()
@@ -87,10 +88,8 @@ def api(cluster: Cluster) -> Api:
 @pytest.fixture
 def namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own."""
-    words = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
-    name = make_namespace(api, f"{words}-{next(_NUMBERS)}".lower())
-    yield name
-    api.delete(f"/api/v1/namespaces/{name}")
+    with namespaces(api, request.node.name.removeprefix("test_")) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -117,23 +116,20 @@ def site(cluster: Cluster, figures: Figures) -> Iterator[Installation]:
     release.close()
 
 
+@pytest.fixture(scope="session")
+def other(site: Installation, cluster: Cluster) -> Iterator[Installation]:
+    """A second installation, in front of one engine: callers need keys, and two operators run.
+
+    For scenarios that leave it as it was.
+    """
+    del site  # it has installed the definitions
+    with namespaces(cluster.api, "other") as namespace, installing(cluster, namespace) as build:
+        yield build(1, {"operator": {"replicas": 2}})
+
+
 @pytest.fixture
 def install(site: Installation, cluster: Cluster, namespace: str) -> Iterator[Install]:
     """Install ALISE in the test's namespace in front of some engines; uninstalled afterwards."""
-    made: list[Release] = []
-
-    def build(replicas: int, values: Mapping[str, Any], chart: Path = CHART) -> Installation:
-        engines = objects.engines(cluster, namespace, "engine", replicas)
-        cluster.api.apply(engines)
-        release = Release(cluster, namespace)
-        made.append(release)
-        whole = {**values, "crds": {"install": False}}
-        release.install(whole, chart)
-        cluster.api.create(objects.model_pool(namespace, "engines", "engine"))
-        found = Installation(cluster, release, engines, whole)
-        found.wait_for_endpoints(replicas)
-        return found
-
-    yield build
-    for release in made:
-        release.close()
+    del site  # it has installed the definitions
+    with installing(cluster, namespace) as build:
+        yield build

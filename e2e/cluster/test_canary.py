@@ -10,7 +10,7 @@ from running.cluster.cluster import Cluster
 from running.cluster.helm import Release
 from running.cluster.installation import Installation
 from running.cluster.load import COMPLETE, load
-from running.cluster.rollout import make_namespace
+from running.cluster.namespaces import make_namespace
 from running.cluster.tuned import Tuned, tune
 from running.scrape import eventually
 

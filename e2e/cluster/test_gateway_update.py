@@ -1,5 +1,9 @@
-"""Gateways are replaced under load, and Helm goes forth and back: no request fails."""
+"""Gateways are replaced under load, and Helm goes forth and back: no request fails.
 
+Settings change and change back, and what the chart made once stays.
+"""
+
+import base64
 import shutil
 from pathlib import Path
 
@@ -7,10 +11,11 @@ import pytest
 import yaml
 
 from running.cluster.helm import CHART, merged
-from running.cluster.installation import Install
+from running.cluster.installation import Install, Installation
 from running.cluster.load import COMPLETE, load
 
 EARLIER = "0.0.9"
+TOKEN_CHARACTERS = 48
 OPEN = {"config": {"identity": {"allow_anonymous": True}}}
 
 
@@ -25,12 +30,26 @@ def earlier_chart(tmp_path: Path) -> Path:
     return copy
 
 
+def token(site: Installation) -> bytes:
+    """Of the admin port."""
+    secret = site.api.read(f"/api/v1/namespaces/{site.namespace}/secrets/alise-gateway-admin")
+    return base64.b64decode(secret["data"]["token"])
+
+
+def settings(site: Installation) -> str:
+    """What the gateways read at their start."""
+    path = f"/api/v1/namespaces/{site.namespace}/configmaps/alise-gateway"
+    return str(site.api.read(path)["data"]["gateway.yaml"])
+
+
 def test_upgrade_and_rollback_under_load(install: Install, earlier_chart: Path) -> None:
     """Both replace every gateway, one after the other."""
     values = {"gateway": {**OPEN, "replicas": 2}, "operator": {"enabled": False}}
     site = install(1, values, earlier_chart)
     assert site.release.chart_version() == EARLIER
     first = {pod["metadata"]["name"] for pod in site.pods("gateway")}
+    before, made = settings(site), token(site)
+    assert len(made) == TOKEN_CHARACTERS
 
     with load(site.url) as seen:
         changed = {"gateway": {"config": {"queue": {"ttl_seconds": 45}}}}
@@ -39,6 +58,8 @@ def test_upgrade_and_rollback_under_load(install: Install, earlier_chart: Path) 
         site.release.wait()
         second = {pod["metadata"]["name"] for pod in site.pods("gateway")}
         assert site.release.chart_version() != EARLIER
+        assert "ttl_seconds: 45" in settings(site)
+        assert token(site) == made
         site.release.rollback()
         seen.more(4)
         site.release.wait()
@@ -49,4 +70,6 @@ def test_upgrade_and_rollback_under_load(install: Install, earlier_chart: Path) 
     assert not first & second
     assert set(seen.counts) == {COMPLETE}
     assert site.release.chart_version() == EARLIER
-    assert len(site.release.history()) == 3
+    assert [item["revision"] for item in site.release.history()] == [1, 2, 3]
+    assert settings(site) == before
+    assert token(site) == made

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import openai
 
 from running.cluster.api import Object, condition, path_of
-from running.cluster.installation import Install, Installation
+from running.cluster.installation import Installation
 from running.cluster.load import COMPLETE, load
 from running.cluster.objects import alise
 from running.scrape import eventually
@@ -28,8 +28,8 @@ def is_let_in(site: Installation, key: str) -> bool:
         return True
 
 
-def test_a_key_is_rotated_under_load(install: Install) -> None:
-    site = install(1, {"operator": {"replicas": 1}})
+def test_a_key_is_rotated_under_load(other: Installation) -> None:
+    site = other
     assert not is_let_in(site, OLD)
     keys = secret(site.namespace, {"first": OLD})
     tenant = alise("Tenant", site.namespace, "team", {"apiKeySecretRefs": [{"name": SECRET}]})
@@ -57,3 +57,5 @@ def test_a_key_is_rotated_under_load(install: Install) -> None:
     )
     assert NEW not in str(told)
     assert all(NEW not in log.read_text("utf-8") for log in site.cluster.pod_logs(site.namespace))
+    site.api.delete(path_of(tenant))
+    site.api.delete(path_of(keys))

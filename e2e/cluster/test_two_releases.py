@@ -1,13 +1,12 @@
 """Two releases in two namespaces do not see each other."""
 
 from running.cluster import objects
-from running.cluster.installation import Install, Installation
+from running.cluster.api import path_of
+from running.cluster.installation import Installation
 from running.cluster.objects import alise
 
 
-def test_each_serves_its_own_pools(site: Installation, install: Install) -> None:
-    other = install(1, {"gateway": {"config": {"identity": {"allow_anonymous": True}}}})
-
+def test_each_serves_its_own_pools(site: Installation, other: Installation) -> None:
     ours, theirs = (
         {name for pod in each.pods("gateway") for name in each.usable(pod)}
         for each in (site, other)
@@ -27,3 +26,4 @@ def test_each_serves_its_own_pools(site: Installation, install: Install) -> None
     )
     [queue] = site.admin("/alise/queue")
     assert queue["ordering_by_model"].get(objects.MODEL, queue["ordering"]) != "sjf"
+    other.api.delete(path_of(policy))

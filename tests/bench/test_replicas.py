@@ -86,6 +86,16 @@ def test_replicas_do_as_well_as_one_gateway_and_give_no_more(case: Case) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_room_is_lent_sooner_the_more_often_replicas_look() -> None:
+    seldom, often = (
+        simulate(SKEWED, MEMORY, 30.0, seed=1, look_seconds=seconds).watch.longest_spare
+        for seconds in (1.0, 0.25)
+    )
+    assert often < seldom / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_what_a_dead_replica_held_is_taken_over() -> None:
     world = simulate(KILLED, MEMORY, 40.0, seed=1)
     lost = [item for item in world.asked if item.lost]
@@ -140,7 +150,10 @@ def test_a_result_file_is_rendered_again(
     assert decode(file.read_bytes()).conditions.seeds == 1
 
 
-@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--seconds", "0"], ["--render", "/no"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--seeds", "0"], ["--seconds", "0"], ["--look-seconds", "0"], ["--render", "/no"]],
+)
 def test_wrong_flags_are_named(arguments: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--se|cannot read"):
         main(arguments)

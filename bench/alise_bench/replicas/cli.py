@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from alise_bench.compare.simulation import SCRAPE_SECONDS
 from alise_bench.overhead.conditions import read_conditions
 from alise_bench.overhead.console import show_tables
 from alise_bench.overhead.results import encode
@@ -38,8 +39,10 @@ def main(arguments: list[str]) -> int:
         ConfigError: A flag is wrong.
     """
     options = _parser().parse_args(arguments)
-    if options.seconds <= 0 or options.real_seconds < 0 or options.seeds < 1:
-        raise ConfigError("--seconds and --seeds must be positive, --real-seconds not negative")
+    if min(options.seconds, options.look_seconds, options.seeds) <= 0 or options.real_seconds < 0:
+        raise ConfigError(
+            "--seconds, --look-seconds and --seeds must be positive, --real-seconds not negative"
+        )
     results = _read(options.render) if options.render is not None else _measure(options)
     if options.json:
         sys.stdout.write(encode(results).decode())
@@ -68,13 +71,20 @@ def _parser() -> argparse.ArgumentParser:
         default=_REAL_SECONDS,
         help=f"of each run in real time, 0 for none ({_REAL_SECONDS:g})",
     )
+    add(
+        "--look-seconds",
+        type=float,
+        default=SCRAPE_SECONDS,
+        help="between two looks of a gateway at an engine's figures, in virtual time "
+        f"({SCRAPE_SECONDS:g})",
+    )
     add("--seeds", type=int, default=_SEEDS, help=f"runs of each case in virtual time ({_SEEDS})")
     return parser
 
 
 def _measure(options: argparse.Namespace) -> Results:
     machine = read_conditions(None, 0, repeats=1, seed=0, quick=False)
-    rows = _virtual_rows(options.seconds, options.seeds)
+    rows = _virtual_rows(options.seconds, options.seeds, options.look_seconds)
     if options.real_seconds:
         configure_logging("error", sys.stderr)
         rows += _real_rows(options.real_seconds)
@@ -87,16 +97,17 @@ def _measure(options: argparse.Namespace) -> Results:
         seconds=options.seconds,
         real_seconds=options.real_seconds,
         seeds=options.seeds,
+        look_seconds=options.look_seconds,
     )
     return Results(conditions, rows)
 
 
-def _virtual_rows(seconds: float, seeds: int) -> list[Row]:
+def _virtual_rows(seconds: float, seeds: int, look_seconds: float) -> list[Row]:
     rows = []
     for engines in ENGINES:
         for case in CASES:
             for seed in range(1, seeds + 1):
-                world = simulate(case, engines, seconds, seed)
+                world = simulate(case, engines, seconds, seed, look_seconds)
                 rows.append(row_of_world(engines.name, case.name, seed, world))
             _say(f"simulated: {engines.name}: {case.name}")
     return rows

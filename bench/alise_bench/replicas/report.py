@@ -18,7 +18,7 @@ from alise_bench.replicas.results import (
 _METHOD = """\
 Several gateways in front of the same two engines, which are offered about what they can do. In
 virtual time queue, placement, admission and claims are the gateway's own code and each replica
-reads the engines' figures once a second, at its own moment; lengths are known, so that no
+reads the engines' figures at moments of its own; lengths are known, so that no
 prediction is to blame for what engines are given too much of. In real time whole gateways run
 on loopback sockets in front of simulated engines, all in one event loop of a shared machine. A
 replica that is killed takes what it had with it; its load goes to the others at once, which
@@ -73,6 +73,7 @@ def render(results: Results) -> str:
         ["Python", conditions.python],
         ["load average before / after", f"{number(before)} / {number(after)}"],
         ["runs in virtual time", f"{conditions.seeds} of {conditions.seconds:g} s each"],
+        ["looks at the engines' figures in virtual time", f"every {conditions.look_seconds:g} s"],
         ["runs in real time", f"{conditions.real_seconds:g} s each"],
     ]
     parts = [

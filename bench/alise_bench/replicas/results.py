@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from alise_bench.compare.simulation import SCRAPE_SECONDS
 from alise_bench.load.distribution import percentile
 from alise_bench.replicas.real import RealRun
 from alise_bench.replicas.virtual import World
@@ -26,6 +27,7 @@ class Conditions(msgspec.Struct, frozen=True):
         seconds: Of each run in virtual time.
         real_seconds: Of each run in real time; 0 for none.
         seeds: Runs of each case in virtual time.
+        look_seconds: Between two looks at an engine's figures, in virtual time.
     """
 
     started: str
@@ -36,6 +38,7 @@ class Conditions(msgspec.Struct, frozen=True):
     seconds: float
     real_seconds: float
     seeds: int
+    look_seconds: float = SCRAPE_SECONDS
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from alise_bench.compare.rows import DEFAULT
+from alise_bench.compare.simulation import SCRAPE_SECONDS
 from alise_bench.replicas.virtual import Asked, Setup, World
 from alise_bench.sim.step_model import PROFILES
 
@@ -72,8 +73,22 @@ def requests(rate: float, seconds: float, seed: int) -> list[Asked]:
     return found
 
 
-def simulate(case: Case, engines: Engines, seconds: float, seed: int) -> World:
-    """Run one case; lengths are known, so that nothing but the replicas' doing is seen."""
+def simulate(
+    case: Case,
+    engines: Engines,
+    seconds: float,
+    seed: int,
+    look_seconds: float = SCRAPE_SECONDS,
+) -> World:
+    """Run one case; lengths are known, so that nothing but the replicas' doing is seen.
+
+    Args:
+        case: Which gateways.
+        engines: Which engines.
+        seconds: Of requests.
+        seed: Of everything that is drawn.
+        look_seconds: Between two looks of a gateway at an engine's figures.
+    """
     setup = Setup(
         PROFILES[engines.profile],
         PODS,
@@ -82,6 +97,7 @@ def simulate(case: Case, engines: Engines, seconds: float, seed: int) -> World:
         dies_at=seconds / 2 if case.dies else None,
         seed=seed,
         knows=True,
+        look_seconds=look_seconds,
     )
     world = World(setup, requests(engines.rate, seconds, seed))
     world.run(seconds)

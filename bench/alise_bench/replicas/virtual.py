@@ -73,6 +73,7 @@ class Setup:
         seed: Of everything that is drawn.
         knows: Lengths are known; predicted otherwise. What a backend is given beyond its capacity
             is then the replicas' doing alone, and no prediction's.
+        look_seconds: Between two looks of a replica at an engine's figures.
     """
 
     profile: Profile
@@ -82,6 +83,7 @@ class Setup:
     dies_at: float | None = None
     seed: int = 1
     knows: bool = False
+    look_seconds: float = SCRAPE_SECONDS
 
 
 class _Replica:
@@ -211,10 +213,10 @@ class World:
             self._at(asked.arrival, partial(self._arrive, number))
         self._share_out()
         for replica in self.replicas:
-            phase = self._random.random() * SCRAPE_SECONDS
+            phase = self._random.random() * self.setup.look_seconds
             for pod in self.pods:
                 replica.scrape(pod)
-                self._every(phase, SCRAPE_SECONDS, partial(replica.scrape, pod))
+                self._every(phase, self.setup.look_seconds, partial(replica.scrape, pod))
             self._every(phase, TICK_SECONDS, replica.tick)
         self._every(0.0, _WATCH_SECONDS, self._look)
         if self.setup.dies_at is not None:

@@ -69,15 +69,18 @@ class ControlPlane:
         assert process.running, str(process)
 
     def stop_api_server(self) -> None:
-        """End the API server; etcd keeps what it stored."""
-        self._running.pop("kube-apiserver").stop()
+        """End the API server at once, as when its machine dies; etcd keeps what it stored."""
+        self._running.pop("kube-apiserver").kill()
 
     def stop(self) -> None:
-        """End everything, the store last."""
+        """End everything, the store last; what is stored goes with the run, so nothing is saved.
+
+        An API server that is asked to stop waits for its watches, for longer than it is worth.
+        """
         self.api.close()
         while self._running:
             _, process = self._running.popitem()
-            process.stop()
+            process.kill()
 
     def _start(self, name: str, flags: list[str]) -> ServerProcess:
         self._starts += 1

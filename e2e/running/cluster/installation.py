@@ -1,7 +1,7 @@
 """An installation under test, with the engines behind it."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import httpx
 import openai
 
+from running.cluster import objects
 from running.cluster.api import Api, Object
 from running.cluster.cluster import Cluster
 from running.cluster.helm import CHART, Release
@@ -26,8 +27,23 @@ class Install(Protocol):
     """Installs a chart, ours without a word, in front of some engines."""
 
     def __call__(
-        self, replicas: int, values: Mapping[str, Any], chart: Path = CHART
-    ) -> "Installation": ...
+        self,
+        replicas: int,
+        values: Mapping[str, Any],
+        chart: Path = CHART,
+        *,
+        engine: Sequence[str] = (),
+        **pool: object,
+    ) -> "Installation":
+        """Install it.
+
+        Args:
+            replicas: Of engines.
+            values: Of the chart.
+            chart: Its directory.
+            engine: Further arguments of each engine.
+            pool: Further fields of the engines' pool.
+        """
 
 
 @dataclass(frozen=True)
@@ -111,3 +127,35 @@ class Installation:
         """The official client, without retries."""
         with openai.OpenAI(base_url=self.url, api_key=key, max_retries=0) as made:
             yield made
+
+
+@contextmanager
+def installing(cluster: Cluster, namespace: str) -> Iterator[Install]:
+    """Installs in one namespace what is uninstalled when the block ends.
+
+    The definitions of custom resources have to be there.
+    """
+    made: list[Release] = []
+
+    def build(
+        replicas: int,
+        values: Mapping[str, Any],
+        chart: Path = CHART,
+        *,
+        engine: Sequence[str] = (),
+        **pool: object,
+    ) -> Installation:
+        engines = objects.engines(cluster, namespace, "engine", replicas, extra=engine)
+        cluster.api.apply(engines)
+        cluster.api.create(objects.model_pool(namespace, "engines", "engine", **pool))
+        release = Release(cluster, namespace)
+        made.append(release)
+        whole = {**values, "crds": {"install": False}}
+        release.install(whole, chart)
+        found = Installation(cluster, release, engines, whole)
+        found.wait_for_endpoints(replicas)
+        return found
+
+    yield build
+    for release in made:
+        release.close()

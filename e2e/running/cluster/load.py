@@ -61,10 +61,21 @@ def load(
     key: str = "unused",
     tokens: int = 40,
     model: str = MODEL,
+    streamed: bool = True,
+    first: int | None = None,
 ) -> Iterator[Load]:
-    """Send without a pause while the block runs, half of it streamed; waits for the last answers.
+    """Send without a pause while the block runs; waits for the last answers.
 
     Nothing is retried: a request that a client would have to send again has failed.
+
+    Args:
+        base_url: Of the API.
+        clients: How many; each has one request at a time.
+        key: Of all of them.
+        tokens: Of each answer.
+        model: That is asked.
+        streamed: Every other client streams; none does otherwise, which takes less of the machine.
+        first: Answers that are waited for before the block runs; one for each client by default.
     """
     seen = Load()
     stop = threading.Event()
@@ -72,13 +83,14 @@ def load(
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             for number in range(clients):
-                wanted = _Wanted(model, tokens, stream=number % 2 == 0)
+                stream = streamed and number % 2 == 0
+                wanted = _Wanted(model, tokens, stream=stream)
                 tasks.create_task(_client(base_url, key, wanted, seen, stop))
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     try:
-        seen.more(clients, STARTED_SECONDS)
+        seen.more(clients if first is None else first, STARTED_SECONDS)
         yield seen
     finally:
         stop.set()

@@ -13,6 +13,9 @@ BRIDGE = "cluster0"
 API_SERVER = "10.244.0.1"
 """The bridge's address, which is also the API server's."""
 POD_RANGE = "10.244.0.0/16"
+NOTHING_RANGE = "10.245.0.0/16"
+"""Addresses of pods that run nothing: all of them are this namespace's own, so that a connection is
+refused at once, or answered by whoever listens on all addresses."""
 SERVICE_RANGE = "10.96.0.0/16"
 INSIDE = "ALISE_E2E_NAMESPACE"
 """Environment variable that ``tools/cluster_tests.py`` sets in the namespaces that it makes."""
@@ -37,6 +40,7 @@ def set_up(state: Path) -> None:
         f"ip link add {BRIDGE} type bridge",
         f"ip addr add {API_SERVER}/16 dev {BRIDGE}",
         f"ip link set {BRIDGE} up",
+        f"ip route add local {NOTHING_RANGE} dev lo",
     ):
         subprocess.run(command.split(), check=True)
     state.mkdir(parents=True)

@@ -13,7 +13,8 @@ from running.cluster.api import MERGE, connection
 Object = dict[str, Any]
 RETRY_SECONDS = 0.5
 WATCH_SECONDS = 300
-CONNECTIONS = httpx.Limits(max_connections=200, max_keepalive_connections=20)
+CONNECTIONS = httpx.Limits(max_connections=40, max_keepalive_connections=40)
+"""A thousand pods at once wait for one of these, rather than shake hands for each request."""
 
 
 class Client:

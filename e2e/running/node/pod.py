@@ -118,11 +118,8 @@ class PodWorker:
 
     def _pretend(self) -> None:
         standing = self._standing
-        standing.address, standing.phase, standing.initialized = (
-            self._network.address,
-            Phase.RUNNING,
-            True,
-        )
+        standing.address, standing.phase = self._network.address_of_nothing, Phase.RUNNING
+        standing.initialized = True
         for item in standing.containers:
             item.started = item.ready = True
         self._changed.set()

@@ -45,9 +45,13 @@ class PodNetwork:
         number = next(self._numbers)
         self.name = f"pod{number}"
         self.address = f"10.244.{number // 256}.{number % 256}"
+        self.address_of_nothing = f"10.245.{number // 256}.{number % 256}"
+        """Of a pod that runs nothing, which needs no network."""
+        self._is_made = False
 
     async def create(self) -> None:
         """Make it, with an address on the bridge."""
+        self._is_made = True
         name, peer = self.name, f"veth{self.name[3:]}"
         await shell(
             f"ip netns add {name}",
@@ -60,9 +64,10 @@ class PodNetwork:
         )
 
     async def remove(self) -> None:
-        """Forget it; its devices go with its last process."""
-        with contextlib.suppress(SandboxError):
-            await shell(f"ip netns del {self.name}")
+        """Forget it, if it was made; its devices go with its last process."""
+        if self._is_made:
+            with contextlib.suppress(SandboxError):
+                await shell(f"ip netns del {self.name}")
 
 
 @dataclass(frozen=True, slots=True)

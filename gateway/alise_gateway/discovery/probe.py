@@ -26,15 +26,23 @@ class ProbeFailed(AliseError):
     """A backend did not answer a probe as it should; the text is the reason."""
 
 
-def create_client() -> httpx.AsyncClient:
-    """A client for probing: few connections, no proxies or credentials from the environment."""
-    limits = httpx.Limits(
-        max_connections=None,
-        max_keepalive_connections=256,
-        keepalive_expiry=_KEPT_CONNECTION_SECONDS,
-    )
-    # ``fetch`` bounds the whole exchange, which httpx's timeouts per read do not.
-    return httpx.AsyncClient(limits=limits, timeout=None, trust_env=False)  # noqa: S113
+def client_factory() -> ClientFactory:
+    """Makes clients for probing, each for one backend; nothing of the environment's is used.
+
+    One for each, because httpx looks through all connections of a client before every request, and
+    for each idle one through all of them again: what a request costs would grow with the
+    square of the number of backends.
+    """
+    # Reading the certificate authorities is what is expensive of a client.
+    trust = httpx.create_ssl_context(trust_env=False)
+    limits = httpx.Limits(keepalive_expiry=_KEPT_CONNECTION_SECONDS)
+
+    def create_client() -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(verify=trust, limits=limits, trust_env=False)
+        # ``fetch`` bounds the whole exchange, which httpx's timeouts per read do not.
+        return httpx.AsyncClient(transport=transport, timeout=None, trust_env=False)  # noqa: S113
+
+    return create_client
 
 
 async def fetch(

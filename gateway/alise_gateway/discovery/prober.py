@@ -26,7 +26,7 @@ from alise_core.errors import WireError
 from alise_gateway.discovery.catalogue import parse_models
 from alise_gateway.discovery.health import Health, ProbeResult, after_probe
 from alise_gateway.discovery.plugin import NO_ROUTE, PluginAnswer, parse_ready
-from alise_gateway.discovery.probe import ClientFactory, ProbeFailed, create_client, fetch
+from alise_gateway.discovery.probe import ClientFactory, ProbeFailed, fetch
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.discovery.rounds import BackendRounds, Pacing
 from alise_gateway.domain.backend import Backend, ProbeState
@@ -57,7 +57,7 @@ class Prober(BackendRounds[_Watch]):
         registry: Whose backends are probed; additions and removals are followed.
         settings: Intervals and limits.
         clock: Decides when models are due.
-        create_client: Makes the HTTP client; called by ``start``.
+        create_client: Makes the HTTP client of one backend; the usual ones by default.
         pacing: How to wait.
 
     Attributes:
@@ -71,7 +71,7 @@ class Prober(BackendRounds[_Watch]):
         registry: BackendRegistry,
         settings: HealthSettings,
         clock: Clock,
-        create_client: ClientFactory = create_client,
+        create_client: ClientFactory | None = None,
         pacing: Pacing | None = None,
     ) -> None:
         super().__init__(registry, settings.probe_interval_seconds, create_client, pacing)

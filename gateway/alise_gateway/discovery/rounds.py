@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import httpx
 import structlog
 
-from alise_gateway.discovery.probe import ClientFactory
+from alise_gateway.discovery.probe import ClientFactory, client_factory
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.domain.backend import Backend
 
@@ -53,7 +53,7 @@ class BackendRounds(ABC, Generic[MemoryT]):
     Args:
         registry: Whose backends are asked.
         interval_seconds: Between the end of a round and the next.
-        create_client: Makes the HTTP client; called by ``start``.
+        create_client: Makes the HTTP client of one backend; the usual ones by default.
         pacing: How to wait.
     """
 
@@ -64,14 +64,14 @@ class BackendRounds(ABC, Generic[MemoryT]):
         self,
         registry: BackendRegistry,
         interval_seconds: float,
-        create_client: ClientFactory,
+        create_client: ClientFactory | None,
         pacing: Pacing | None,
     ) -> None:
         self._registry = registry
         self._interval_seconds = interval_seconds
         self._create_client = create_client
         self._pacing = pacing or Pacing()
-        self._client: httpx.AsyncClient | None = None
+        self._is_running = False
         self._loops: dict[Backend, _Loop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsubscribe: Callable[[], None] | None = None
@@ -79,9 +79,11 @@ class BackendRounds(ABC, Generic[MemoryT]):
 
     async def start(self) -> None:
         """Begin to ask every backend at once, and those that are added later."""
-        if self._client is not None:
+        if self._is_running:
             return
-        self._client = self._create_client()
+        self._is_running = True
+        if self._create_client is None:
+            self._create_client = client_factory()
         self._unsubscribe = self._registry.subscribe(self._follow_membership)
         self._follow_membership()
 
@@ -92,6 +94,7 @@ class BackendRounds(ABC, Generic[MemoryT]):
 
     async def stop(self) -> None:
         """End all asking and close connections; may be called twice."""
+        self._is_running = False
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
@@ -100,9 +103,6 @@ class BackendRounds(ABC, Generic[MemoryT]):
             self._end(loop)
         # Includes the tasks of backends that were removed just now.
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
 
     @abstractmethod
     def _remember(self, backend: Backend) -> MemoryT:
@@ -113,8 +113,8 @@ class BackendRounds(ABC, Generic[MemoryT]):
         """One round for one backend; bounds its own time."""
 
     def _follow_membership(self) -> None:
-        client = self._client
-        if client is None:
+        create_client = self._create_client
+        if not self._is_running or create_client is None:
             return
         current = set(self._registry.backends)
         for backend in [known for known in self._loops if known not in current]:
@@ -123,7 +123,8 @@ class BackendRounds(ABC, Generic[MemoryT]):
             if backend not in self._loops:
                 loop = self._loops[backend] = _Loop()
                 loop.task = asyncio.create_task(
-                    self._keep_asking(backend, loop, client), name=f"{self.asking}-{backend.name}"
+                    self._keep_asking(backend, loop, create_client()),
+                    name=f"{self.asking}-{backend.name}",
                 )
                 self._tasks.add(loop.task)
                 loop.task.add_done_callback(self._tasks.discard)
@@ -136,12 +137,13 @@ class BackendRounds(ABC, Generic[MemoryT]):
 
     async def _keep_asking(self, backend: Backend, loop: _Loop, client: httpx.AsyncClient) -> None:
         memory = self._remember(backend)
-        while True:
-            try:
-                await self._ask(memory, client)
-            except Exception:
-                # The boundary of a background loop: the next round starts afresh.
-                self._log.exception(f"{self.asking}_crashed", backend=backend.name)
-            loop.asked.set()
-            spread = _JITTER_RATIO * (2 * self._pacing.jitter() - 1)
-            await self._pacing.sleep(self._interval_seconds * (1 + spread))
+        async with client:
+            while True:
+                try:
+                    await self._ask(memory, client)
+                except Exception:
+                    # The boundary of a background loop: the next round starts afresh.
+                    self._log.exception(f"{self.asking}_crashed", backend=backend.name)
+                loop.asked.set()
+                spread = _JITTER_RATIO * (2 * self._pacing.jitter() - 1)
+                await self._pacing.sleep(self._interval_seconds * (1 + spread))

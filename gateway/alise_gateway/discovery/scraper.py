@@ -12,7 +12,7 @@ import httpx
 from alise_core.clock import Clock
 from alise_core.errors import WireError
 from alise_gateway.discovery.engine_metrics import parse_figures
-from alise_gateway.discovery.probe import ClientFactory, ProbeFailed, create_client, fetch
+from alise_gateway.discovery.probe import ClientFactory, ProbeFailed, fetch
 from alise_gateway.discovery.registry import BackendRegistry
 from alise_gateway.discovery.rounds import BackendRounds, Pacing
 from alise_gateway.domain.backend import Backend
@@ -42,7 +42,7 @@ class Scraper(BackendRounds[_Reading]):
         registry: Whose backends are asked; additions and removals are followed.
         settings: Interval and limit.
         clock: Dates the figures.
-        create_client: Makes the HTTP client; called by ``start``.
+        create_client: Makes the HTTP client of one backend; the usual ones by default.
         pacing: How to wait.
 
     Attributes:
@@ -57,7 +57,7 @@ class Scraper(BackendRounds[_Reading]):
         registry: BackendRegistry,
         settings: HealthSettings,
         clock: Clock,
-        create_client: ClientFactory = create_client,
+        create_client: ClientFactory | None = None,
         pacing: Pacing | None = None,
     ) -> None:
         super().__init__(registry, settings.scrape_interval_seconds, create_client, pacing)

@@ -10,7 +10,7 @@ import pytest
 
 from alise_core.units import BackendName
 from alise_gateway.discovery import probe
-from alise_gateway.discovery.probe import ProbeFailed, create_client, fetch
+from alise_gateway.discovery.probe import ProbeFailed, client_factory, fetch
 from alise_gateway.domain.backend import BackendAddress
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -19,7 +19,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with create_client() as made:
+    async with client_factory()() as made:
         yield made
 
 

@@ -36,6 +36,7 @@ class Bench:
         self.pacing = FakePacing()
         self.answers: dict[int, Answer] = dict.fromkeys(range(9000, 9000 + count), PAGE)
         self.asked: list[str] = []
+        self.clients: list[httpx.AsyncClient] = []
         self.told: list[tuple[str, ScrapeResult, int | None]] = []
         health = HealthSettings(scrape_interval_seconds=INTERVAL, scrape_timeout_seconds=0.3)
         backends = tuple(BackendSettings(url=f"http://127.0.0.1:{port}") for port in self.answers)
@@ -46,7 +47,9 @@ class Bench:
         self.scraper.on_scraped = self.on_scraped
 
     def create_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(self.route), trust_env=False)
+        made = httpx.AsyncClient(transport=httpx.MockTransport(self.route), trust_env=False)
+        self.clients.append(made)
+        return made
 
     async def route(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url.path)
@@ -99,6 +102,23 @@ async def test_the_first_round_tells_the_admission_what_the_engine_says(bench: B
     assert admission.figures.at == bench.clock.now()
     assert not admission.is_blind(bench.clock.now())
     assert bench.told == [("127.0.0.1:9000", ScrapeResult.READ, 1_600)]
+
+
+async def test_each_engine_is_asked_by_a_client_of_its_own_until_it_is_gone() -> None:
+    bench = Bench(3)
+    await bench.start()
+    await bench.round()
+    assert len(bench.clients) == 3
+
+    name = bench.backend.name
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"scrape-{name}"]
+    bench.registry.remove(name)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [client.is_closed for client in bench.clients] == [True, False, False]
+    await bench.scraper.stop()
+    assert all(client.is_closed for client in bench.clients)
 
 
 async def test_every_round_brings_fresh_figures(bench: Bench) -> None:

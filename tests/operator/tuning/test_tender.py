@@ -141,6 +141,16 @@ async def test_recommend_tells_the_command_and_touches_nothing() -> None:
     assert "kubectl -n ns exec chat-0" in str(report.status.last_action.command)
 
 
+async def test_every_condition_says_why_it_is_so() -> None:
+    report = await Scene().look()
+
+    assert {found.type for found in report.findings} == {
+        ConditionType.PROGRESSING,
+        ConditionType.DEGRADED,
+    }
+    assert all(found.message for found in report.findings)
+
+
 async def test_an_engine_that_refuses_is_told_of() -> None:
     scene = Scene()
     await scene.look(5)
