@@ -13,11 +13,12 @@ import pytest
 from running.cluster import dump, network, objects
 from running.cluster.api import Api
 from running.cluster.cluster import Cluster
+from running.cluster.containers import NODE, ContainerCluster
 from running.cluster.figures import Figures
 from running.cluster.given import KUBECONFIG, GivenCluster
 from running.cluster.helm import CHART, Release
 from running.cluster.installation import Install, Installation
-from running.cluster.own import OwnCluster
+from running.cluster.own import OwnCluster, ProcessCluster
 from running.cluster.rollout import wait_until_rolled_out
 
 TEST_SECONDS = 300
@@ -70,12 +71,20 @@ def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[Cluster]:
     started = time.monotonic()
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
-    made: Cluster = GivenCluster(LOGS) if KUBECONFIG in os.environ else OwnCluster(LOGS)
+    made = _kind_of_cluster()(LOGS)
     pytestconfig.stash[_CLUSTER] = made
     figures.add("cluster_start_seconds", round(time.monotonic() - started, 1))
+    if made.image_megabytes():
+        figures.add("image_megabytes", dict(made.image_megabytes()))
     yield made
     del pytestconfig.stash[_CLUSTER]
     made.stop()
+
+
+def _kind_of_cluster() -> type[GivenCluster | OwnCluster]:
+    if KUBECONFIG in os.environ:
+        return GivenCluster
+    return ContainerCluster if NODE in os.environ else ProcessCluster
 
 
 @pytest.fixture(scope="session")
