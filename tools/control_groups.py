@@ -16,6 +16,8 @@ WANTED = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
 PREFIX = "alise-e2e-"
 INHERITED = ("cpuset.cpus", "cpuset.mems")
 """Empty in a new group, which can hold no process until they are written."""
+WEIGHT = ("cpu.shares", "16384")
+"""A group counts as one process, 1024, beside those that are in none: dozens of pods would starve."""
 GONE_SECONDS = 20.0
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -78,6 +80,8 @@ def _make(groups: Iterable[Path]) -> None:
             for name in INHERITED:
                 if (group / name).exists():
                     (group / name).write_text((group.parent / name).read_text("ascii"), "ascii")
+            if (group / WEIGHT[0]).exists():
+                (group / WEIGHT[0]).write_text(WEIGHT[1], "ascii")
     except OSError as error:
         raise SetupError(f"control groups cannot be made: {error}") from error
 

@@ -22,6 +22,9 @@ from running.cluster.own import OwnCluster, ProcessCluster
 from running.cluster.rollout import wait_until_rolled_out
 
 TEST_SECONDS = 300
+"""What hangs for so long will hang for ever; the first test starts the cluster as well."""
+CONTAINER_TEST_SECONDS = 900
+"""Containers start at a tenth of the speed of processes when all of it shares few cores."""
 LOGS = Path(__file__).resolve().parents[2] / "build/e2e-logs"
 """Of the last run, whole; a failure shows their ends."""
 OPEN = {"gateway": {"config": {"identity": {"allow_anonymous": True}}}}
@@ -37,8 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seconds = CONTAINER_TEST_SECONDS if NODE in os.environ else TEST_SECONDS
     for item in items:
-        item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+        item.add_marker(pytest.mark.timeout(seconds))
 
 
 @pytest.hookimpl(wrapper=True)
