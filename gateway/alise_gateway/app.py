@@ -31,6 +31,7 @@ from alise_gateway.domain.scrape import ScrapeResult
 from alise_gateway.exchange import ExchangeParts
 from alise_gateway.identity.authenticator import Authenticator
 from alise_gateway.intake.listener import Listener
+from alise_gateway.loop_time import LoopTime
 from alise_gateway.measure.access_log import AccessLog
 from alise_gateway.measure.labels import ConfigSource, Success
 from alise_gateway.measure.metrics import GatewayMetrics
@@ -64,16 +65,22 @@ class Gateway:
         settings: What to be.
         log_stream: Where request lines go; ``None`` writes none.
         clock: Time for every limit; replaced in tests.
+        watch: By which the gateway notices that it stood still; replaced in tests.
 
     Raises:
         ConfigError: A setting cannot be put into practice.
     """
 
     def __init__(
-        self, settings: GatewaySettings, log_stream: BinaryIO | None, clock: Clock | None = None
+        self,
+        settings: GatewaySettings,
+        log_stream: BinaryIO | None,
+        clock: Clock | None = None,
+        watch: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock or MonotonicClock()
+        self._loop_time = LoopTime(self.clock, watch or MonotonicClock(), _SWEEP_SECONDS)
         self.drain_requested = asyncio.Event()
         self._in_a_hurry = asyncio.Event()
         self.pools: dict[Backend, UpstreamPool] = {}
@@ -110,7 +117,7 @@ class Gateway:
         control = create_control_app(self.status, admin=False)
         self._parts = self._build_parts()
         self.pipeline = Pipeline(self._parts, control, self._build_predict_endpoint())
-        self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self.clock)
+        self.listener = Listener(self.pipeline, settings.limits, settings.timeouts, self._loop_time)
         self.status.attach(self.pipeline, self.listener)
         token_file = settings.admin_token_file
         token = None if token_file is None else read_secret(token_file, "admin_token_file")
@@ -152,6 +159,7 @@ class Gateway:
         await self._look_at_backends()
         settings = self.settings
         await self.listener.open(settings.host, settings.port)
+        self._loop_time.tick()
         if settings.admin_port is not None:
             await self._admin.open(settings.admin_host, settings.admin_port)
         self._sweep_later()
@@ -222,7 +230,7 @@ class Gateway:
     def sweep(self) -> None:
         """Enforce every time limit once; runs by itself a few times a second."""
         now = self.clock.now()
-        self.listener.sweep(now)
+        self.listener.sweep(self._loop_time.now())
         for pool in tuple(self.pools.values()):
             pool.sweep(now)
         if len(self.pools) > len(self.registry.backends):
@@ -269,6 +277,10 @@ class Gateway:
 
     def _on_timer(self) -> None:
         self._sweep_later()
+        stalled_s = self._loop_time.tick()
+        if stalled_s:
+            self.metrics.stalled(stalled_s)
+            _LOG.warning("gateway_stalled", seconds=round(stalled_s, 3))
         self.sweep()
 
     def _on_read(self, source: ConfigSource, succeeded: bool) -> None:
@@ -367,6 +379,7 @@ class Gateway:
         return ExchangeParts(
             settings=self.settings,
             clock=self.clock,
+            loop_time=self._loop_time,
             authenticator=self._authenticator,
             registry=self.registry,
             queue=self.queue,

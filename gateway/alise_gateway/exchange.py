@@ -58,6 +58,7 @@ class ExchangeParts:
 
     settings: GatewaySettings
     clock: Clock
+    loop_time: Clock
     authenticator: Authenticator
     registry: BackendRegistry
     queue: QueueController
@@ -248,6 +249,7 @@ class RequestExchange:
             sink=self._connection,
             owner=self,
             clock=parts.clock,
+            loop_time=parts.loop_time,
             timeouts=parts.settings.timeouts,
             whole_chunks=parts.whole_chunks,
         )

@@ -30,6 +30,7 @@ from alise_gateway.app import Gateway
 from alise_gateway.domain.backend import Backend
 from alise_gateway.measure.logs import configure_logging
 from alise_gateway.settings import GatewaySettings
+from fakes.clock import FakeClock
 
 _NEVER_SECONDS = 86_400.0
 """Background loops of a test's gateway run once at the start; a test that wants more says so."""
@@ -133,20 +134,21 @@ async def eventually(condition: Callable[[], object], timeout_seconds: float = 5
 
 @contextlib.asynccontextmanager
 async def running_gateway(
-    *backends: str, clock: Clock | None = None, **overrides: Any
+    *backends: str, clock: Clock | None = None, watch: Clock | None = None, **overrides: Any
 ) -> AsyncIterator[RunningGateway]:
     """Serve for the length of the block.
 
     Args:
         backends: URLs of engines; they are probed and scraped once, before the block.
         clock: Time for every limit.
+        watch: By which a stall shows; without it there is none, however slow the machine is.
         overrides: Fields of ``GatewaySettings``; groups as dictionaries.
     """
     before = _Traces()
     settings = _settings(backends, overrides)
     requests, logs = io.BytesIO(), io.StringIO()
     with _captured_logging(settings.observability.log_level, logs):
-        app = Gateway(settings, requests, clock)
+        app = Gateway(settings, requests, clock, watch or FakeClock())
         app._prober._create_client = app._scraper._create_client = _probing_client
         gateway = RunningGateway(app, requests, logs)
         try:

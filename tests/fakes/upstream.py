@@ -5,6 +5,7 @@ from typing import Any
 
 from alise_core.wire.openai import Endpoint
 from alise_gateway.domain.request import InferenceRequest
+from alise_gateway.loop_time import LoopTime
 from alise_gateway.proxy.attempt import Attempt, AttemptResult, Prepared
 from alise_gateway.proxy.chunked import WholeChunks
 from alise_gateway.proxy.connection import UpstreamConnection
@@ -110,6 +111,8 @@ class AttemptBench:
         **timeouts: Any,
     ) -> None:
         self.clock = FakeClock()
+        self.loop_time = LoopTime(self.clock, self.clock, period_seconds=0.25)
+        self.loop_time.tick()
         self.sink = sink or FakeSink()
         self.pool = pool or FakePool()
         self.results: list[AttemptResult] = []
@@ -121,6 +124,7 @@ class AttemptBench:
             sink=self.sink,
             owner=self,
             clock=self.clock,
+            loop_time=self.loop_time,
             timeouts=TimeoutSettings(**timeouts),
             whole_chunks=WholeChunks(),
         )
@@ -152,7 +156,15 @@ class AttemptBench:
         self.connection.connection_lost(error)
 
     def wait(self, seconds: float) -> None:
-        self.attempt.sweep(self.clock.advance(seconds))
+        """Time passes in which the loop runs."""
+        self.clock.advance(seconds)
+        self.attempt.sweep(self.loop_time.now())
+
+    def stall(self, seconds: float) -> None:
+        """Time passes in which it does not; the timer fires first after that."""
+        self.clock.advance(seconds)
+        self.loop_time.tick()
+        self.attempt.sweep(self.loop_time.now())
 
     def is_paused(self) -> bool:
         """The gateway does not read from the backend."""

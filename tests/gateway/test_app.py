@@ -192,3 +192,23 @@ async def test_policies_and_shares_reach_queue_and_backends_that_come_later() ->
         assert backend.admission.ledger.quantile == 0.5
         assert backend.admission.room.share == WHOLE
         assert app.status.queue().ordering_by_model == {}
+
+
+async def test_a_stall_is_told_and_is_nobodys_fault() -> None:
+    clock, watch = FakeClock(), FakeClock()
+    async with (
+        running_engine() as engine,
+        running_gateway(engine.url, clock=clock, watch=watch) as gateway,
+        connected(gateway.port) as client,
+    ):
+        request = post(chat(), "expect: 100-continue")
+        client.send(request[:-5])
+        assert (await client.head())[0] == 100
+        clock.advance(90)
+        watch.advance(90)
+        await eventually(lambda: gateway.metric("alise_gateway_loop_stalled_seconds_total") > 89)
+        client.send(request[-5:])
+        assert (await client.reply()).status == 200
+        [told] = [line for line in gateway.events() if line["event"] == "gateway_stalled"]
+        assert told["seconds"] == pytest.approx(90, abs=1)
+        gateway.expect(Outcome.COMPLETED)

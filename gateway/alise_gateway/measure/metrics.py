@@ -196,6 +196,10 @@ class _Families:
         self.dropped_lines = self._counters(
             "log_lines_dropped_total", "Request log lines lost because the sink was too slow."
         )
+        self.stalled = self._counters(
+            "loop_stalled_seconds_total",
+            "Seconds in which the event loop stood still, in stalls of a quarter second or more.",
+        )
 
     def _counters(self, name: str, documentation: str, *labels: str) -> Counters:
         family = Counters(PREFIX + name, documentation, labels)
@@ -287,6 +291,10 @@ class GatewayMetrics:
     def log_lines_dropped(self, lines: int) -> None:
         """The request log lost ``lines`` lines."""
         self._families.dropped_lines.cell().value += lines
+
+    def stalled(self, seconds: float) -> None:
+        """The gateway stood still, mostly for want of CPU."""
+        self._families.stalled.cell().value += seconds
 
     def add_backend(self, backend: str) -> None:
         """Start a newly listed backend's series at zero, so that rates see its first event."""

@@ -23,7 +23,7 @@ class CounterCell:
     __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self.value = 0
+        self.value: float = 0
 
 
 class Counters(Collector):

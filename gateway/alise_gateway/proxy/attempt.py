@@ -5,7 +5,8 @@ to the sink, and exactly one ``AttemptResult``. Nothing reaches the client befor
 *commits* (``answers.py`` says when); until then a failed attempt may be repeated elsewhere,
 which is the pipeline's decision.
 
-Time: the pipeline calls ``sweep`` a few times a second; no timer is kept per request.
+Time: the pipeline calls ``sweep`` a few times a second; no timer is kept per request. How long
+anybody was silent is told by the time in which the loop ran (``loop_time.py``).
 """
 
 from collections.abc import Callable
@@ -85,6 +86,7 @@ class Attempt:
         "_dialled",
         "_fresh",
         "_last_activity",
+        "_loop_time",
         "_over",
         "_owner",
         "_pool",
@@ -107,6 +109,7 @@ class Attempt:
         sink: AnswerSink,
         owner: AttemptOwner,
         clock: Clock,
+        loop_time: Clock,
         timeouts: TimeoutSettings,
         whole_chunks: WholeChunks,
     ) -> None:
@@ -115,12 +118,13 @@ class Attempt:
         self._sink = sink
         self._owner = owner
         self._clock = clock
+        self._loop_time = loop_time
         self._timeouts = timeouts
         self._whole_chunks = whole_chunks
         self._answer: RelayedAnswer | None = None
         self._connection: UpstreamConnection | None = None
         self._take_back: Callable[[], None] | None = None
-        self._started: float = clock.now()
+        self._started: float = loop_time.now()
         self._dialled: float = self._started
         self._last_activity: float = self._started
         self._client_blocked_since: float | None = None
@@ -147,7 +151,7 @@ class Attempt:
 
     def start(self) -> None:
         """Ask for a connection and send the request on it."""
-        self._dialled = self._clock.now()
+        self._dialled = self._loop_time.now()
         take_back = self._pool.acquire(self, fresh=self._fresh)
         if self._connection is None and not self._over:
             self._take_back = take_back
@@ -179,7 +183,7 @@ class Attempt:
 
     def client_blocked(self, *, blocked: bool) -> None:
         """The client does not read fast enough (or does again): pass it on to the backend."""
-        self._client_blocked_since = self._clock.now() if blocked else None
+        self._client_blocked_since = self._loop_time.now() if blocked else None
         if self._connection is None or self._connection.closed:
             return
         if blocked:
@@ -228,7 +232,7 @@ class Attempt:
             self._pool.release(connection, keep_alive=True)
             return
         self._connection = connection
-        self._last_activity = self._clock.now()
+        self._last_activity = self._loop_time.now()
         connection.send(self, self._prepared.head, self._prepared.body)
 
     def on_connect_failed(self, error: OSError) -> None:

@@ -375,6 +375,18 @@ class TestTime:
         assert bench.result.failure is FailureKind.CONNECT
         assert pool.taken_back == 1
 
+    def test_a_stall_is_no_connect_timeout(self) -> None:
+        pool = FakePool()
+        pool.later = True
+        bench = AttemptBench(stream=False, pool=pool, connect_seconds=2)
+        bench.stall(30)
+        assert not bench.results
+        pool.connect()  # what had happened meanwhile is read after the timer
+        bench.stall(700)
+        bench.receive(plain(b"{}"))
+        assert bench.result.outcome is Outcome.COMPLETED
+        assert bench.attempt.first_byte == bench.clock.now()
+
     def test_refused(self) -> None:
         pool = FakePool()
         pool.refuses = True
