@@ -17,7 +17,7 @@ PREFIX = "alise-e2e-"
 INHERITED = ("cpuset.cpus", "cpuset.mems")
 """Empty in a new group, which can hold no process until they are written."""
 WEIGHT = ("cpu.shares", "16384")
-"""A group counts as one process, 1024, beside those that are in none: dozens of pods would starve."""
+"""A group counts as one process, 1024, beside those that are in none: pods would starve."""
 GONE_SECONDS = 20.0
 MOUNTS = Path("/proc/self/mountinfo")
 
