@@ -17,14 +17,16 @@ KEEP ?=
 ENGINE ?= sim
 
 # make e2e ARGS="e2e/cluster/test_rbac.py -x"   some of the scenarios, with flags of pytest
+# make e2e NODE=1        pods are containers of the images that the working tree builds, under a kubelet
 ARGS ?=
+NODE ?=
 
 # make train DATA=directory: data sets as docs/predictor.md describes them
 # make train TIER1=no        the fast tier alone, in seconds
 DATA ?= predictor/sample
 TIER1 ?= yes
 
-.PHONY: help setup fmt check test test-train demo e2e e2e-vllm train compare crds bench lock clean
+.PHONY: help setup fmt check test test-train demo e2e images e2e-vllm train compare crds bench lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,7 +59,10 @@ else
 endif
 
 e2e: $(STAMP) ## The chart on a real Kubernetes API server: KUBECONFIG=file takes a cluster of yours
-	$(BIN)/python tools/cluster_tests.py $(ARGS)
+	$(BIN)/python tools/cluster_tests.py $(if $(NODE),--node) $(ARGS)
+
+images: $(STAMP) ## Build the container images of the working tree into build/images, and tell their sizes
+	$(BIN)/python tools/images.py
 
 e2e-vllm: $(STAMP) ## Two real vLLM servers behind the gateway, one killed mid-run
 	$(BIN)/python tools/vllm_env.py > /dev/null

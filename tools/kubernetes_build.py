@@ -24,18 +24,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import debian_packages
 from cached_env import STAMP, SetupError, cached_directory, lock, say, step
+from debian_packages import SUITE, within
 
 VERSION = "1.20.2"
-SUITE = "bookworm"
-"""The last Debian release whose Kubernetes source package is whole."""
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE = ("kubelet", "kube-proxy")
 GO_PACKAGES = ("golang-1.19-go", "golang-1.19-src", "golang-github-modern-go-reflect2-dev")
 DEBIAN_BINARIES = {"etcd-server": "usr/bin/etcd", "kubernetes-client": "usr/bin/kubectl"}
 """Binary packages, and the file of each that is kept."""
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-APT_SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+INSTEAD = (
+    "; to run the scenarios on a cluster of yours instead: KUBECONFIG=FILE make e2e "
+    "(docs/design/0013-cluster-tests.md says what it needs)"
+)
 STAGING = (
     *("api", "apimachinery", "apiserver", "apiextensions-apiserver", "kube-aggregator"),
     *("metrics", "cloud-provider", "component-base", "kube-controller-manager"),
@@ -98,7 +100,7 @@ def ensure(build: Build) -> Path:
     root = build.root
     if (root / STAMP).exists():
         return root / "bin"
-    _check_machine(build)
+    debian_packages.check_machine(["gcc"] if build.cgo else [], INSTEAD)
     root.parent.mkdir(parents=True, exist_ok=True)
     with lock(root.with_name(root.name + ".lock")):
         if not (root / STAMP).exists():
@@ -108,28 +110,11 @@ def ensure(build: Build) -> Path:
     return root / "bin"
 
 
-def _check_machine(build: Build) -> None:
-    way_out = (
-        "; to run the scenarios on a cluster of yours instead: KUBECONFIG=FILE make e2e "
-        "(docs/design/0013-cluster-tests.md says what it needs)"
-    )
-    wanted = ["apt-get", "dpkg", "tar", *(["gcc"] if build.cgo else [])]
-    missing = [name for name in wanted if shutil.which(name) is None]
-    if sys.platform != "linux" or missing:
-        lacks = ", ".join(missing) or "Linux"
-        raise SetupError(f"a Kubernetes control plane is built on Debian only; no {lacks}{way_out}")
-    if not KEYRING.exists():
-        raise SetupError(f"{KEYRING} is missing: apt-get install debian-archive-keyring{way_out}")
-
-
 def _build(build: Build, root: Path) -> None:
     say(f"building {build.name} {VERSION} in {root}: some 150 MB to download, minutes of CPU, once")
     work = root / "work"
-    for name in ("apt/lists/partial", "apt/cache/archives/partial", "packages", "system", "go"):
-        (work / name).mkdir(parents=True)
-    _fetch(build, root, work)
-    for package in sorted((work / "packages").glob("*.deb")):
-        step(f"unpack {package.name}", ["dpkg", "-x", str(package), str(work / "system")], root)
+    packages = debian_packages.fetch(root, work, (*GO_PACKAGES, *build.debian), "kubernetes")
+    debian_packages.unpack(root, packages, work / "system")
     (root / "bin").mkdir()
     for path in build.debian.values():
         shutil.copy2(work / "system" / path, root / "bin")
@@ -139,46 +124,8 @@ def _build(build: Build, root: Path) -> None:
     targets = [f"./cmd/{name}" for name in build.binaries]
     out = f"{root / 'bin'}{os.sep}"
     build_command = [*go, "build", "-ldflags", _link_flags(), "-o", out, *targets]
-    step("compile", _within(source, build_command), root)
+    step("compile", within(source, build_command), root)
     shutil.rmtree(work)
-
-
-def _fetch(build: Build, root: Path, work: Path) -> None:
-    """Download the packages with an apt that has its own lists, sources and cache."""
-    sources = work / "apt/debian.sources"
-    sources.write_text(
-        f"Types: deb deb-src\nURIs: {_mirror()}\nSuites: {SUITE}\nComponents: main\n"
-        f"Signed-By: {KEYRING}\n",
-        encoding="utf-8",
-    )
-    options = {
-        "Dir::Etc::sourcelist": str(sources),
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::Etc::preferencesparts": "/dev/null",
-        "Dir::State::lists": str(work / "apt/lists"),
-        "Dir::Cache": str(work / "apt/cache"),
-        "APT::Sandbox::User": "root",
-    }
-    apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
-    step("package lists", [*apt, "update"], root)
-    packages = work / "packages"
-    download = [*apt, "download", *(f"{name}/{SUITE}" for name in (*GO_PACKAGES, *build.debian))]
-    step("download packages", _within(packages, download), root)
-    source = [*apt, "source", "--download-only", f"kubernetes/{SUITE}"]
-    step("download source", _within(packages, source), root)
-
-
-def _mirror() -> str:
-    """The Debian mirror that this machine uses."""
-    if APT_SOURCES.exists():
-        for line in APT_SOURCES.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key == "URIs" and value.strip().rstrip("/").endswith("/debian"):
-                return value.split()[0]
-    raise SetupError(
-        f"{APT_SOURCES} names no mirror of Debian, whose source of Kubernetes is built here; "
-        "add it there as a URI that ends with /debian, or give a cluster: KUBECONFIG=file make e2e"
-    )
 
 
 def _unpack_source(root: Path, work: Path) -> Path:
@@ -239,12 +186,12 @@ def _generate_openapi(go: list[str], root: Path, work: Path, tree: Path) -> None
     """Write the one generated file that the source tree lacks: the API's description."""
     tool = str(work / "openapi-gen")
     package = "k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen"
-    step("compile openapi-gen", _within(tree, [*go, "build", "-o", tool, package]), root)
+    step("compile openapi-gen", within(tree, [*go, "build", "-o", tool, package]), root)
     violations = work / "violations.txt"
     generate = [tool, "-i", ",".join(_described_packages(tree))]
     generate += ["-p", "k8s.io/kubernetes/pkg/generated/openapi", "-O", "zz_generated.openapi"]
     generate += ["-h", "hack/boilerplate/boilerplate.generatego.txt", "-r", str(violations)]
-    step("openapi", _within(tree, [*go[:-1], *generate]), root)
+    step("openapi", within(tree, [*go[:-1], *generate]), root)
     expected = tree / "api/api-rules/violation_exceptions.list"
     if violations.read_bytes() != expected.read_bytes():
         raise SetupError("the API's description differs from upstream's: packages are missing")
@@ -278,10 +225,6 @@ def _link_flags() -> str:
         where = f"k8s.io/kubernetes/vendor/k8s.io/{package}"
         flags += [f"-X {where}.{key}={value}" for key, value in values.items()]
     return " ".join(flags)
-
-
-def _within(directory: Path, command: list[str]) -> list[str]:
-    return ["env", "-C", str(directory), *command]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates binutils python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
+# Where a network has its own index or certificates: --build-arg PIP_CERT=/mnt/ca.crt with a volume at /mnt.
+ARG PIP_INDEX_URL
+ARG PIP_CERT
 WORKDIR /src
 # pip and the build tools stay in an environment of their own: the image has neither.
 COPY requirements/build.txt requirements/

@@ -11,15 +11,19 @@ import pytest
 from running.cluster import dump, network, objects
 from running.cluster.api import Api
 from running.cluster.cluster import Cluster
+from running.cluster.containers import NODE, ContainerCluster
 from running.cluster.figures import Figures
 from running.cluster.given import KUBECONFIG, GivenCluster
 from running.cluster.helm import Release
 from running.cluster.installation import Install, Installation, installing
 from running.cluster.namespaces import make_namespace, namespaces
-from running.cluster.own import OwnCluster
+from running.cluster.own import OwnCluster, ProcessCluster
 from running.cluster.rollout import wait_until_rolled_out
 
 TEST_SECONDS = 300
+"""What hangs for so long will hang for ever; the first test starts the cluster as well."""
+CONTAINER_TEST_SECONDS = 900
+"""Containers start at a tenth of the speed of processes when all of it shares few cores."""
 LOGS = Path(__file__).resolve().parents[2] / "build/e2e-logs"
 """Of the last run, whole; a failure shows their ends."""
 OPEN = {"gateway": {"config": {"identity": {"allow_anonymous": True}}}}
@@ -34,8 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seconds = CONTAINER_TEST_SECONDS if NODE in os.environ else TEST_SECONDS
     for item in items:
-        item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+        item.add_marker(pytest.mark.timeout(seconds))
     # The quickstart is for a cluster that has never seen ALISE.
     items.sort(key=lambda item: item.path.name != "test_quickstart.py")
 
@@ -70,13 +75,21 @@ def cluster(pytestconfig: pytest.Config, figures: Figures) -> Iterator[Cluster]:
     started = time.monotonic()
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
-    made: Cluster = GivenCluster(LOGS) if KUBECONFIG in os.environ else OwnCluster(LOGS)
+    made = _kind_of_cluster()(LOGS)
     pytestconfig.stash[_CLUSTER] = made
     figures.add("cluster_start_seconds", round(time.monotonic() - started, 1))
     figures.add_condition("kubernetes", str(made.api.read("/version")["gitVersion"]))
+    if made.image_megabytes():
+        figures.add("image_megabytes", dict(made.image_megabytes()))
     yield made
     del pytestconfig.stash[_CLUSTER]
     made.stop()
+
+
+def _kind_of_cluster() -> type[GivenCluster | OwnCluster]:
+    if KUBECONFIG in os.environ:
+        return GivenCluster
+    return ContainerCluster if NODE in os.environ else ProcessCluster
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ POLL_SECONDS = 0.002
 @pytest.fixture
 def engine(site: Installation) -> Iterator[Object]:
     """One of the engines, whose status the test writes; as before at the end."""
+    if site.cluster.containers:
+        pytest.skip("a kubelet takes back what others write into the status of its pod")
     pod = ready_pods(site.api, site.namespace, {"app": "engine"})[0]
     item = {**pod, "apiVersion": "v1", "kind": "Pod"}
     site.api.patch(path_of(item), {"metadata": {"annotations": {HANDS_OFF: ""}}})

@@ -1,4 +1,4 @@
-"""What scenarios rely on holds of the pods of this cluster: the node agent does its part."""
+"""What scenarios rely on holds of the pods of this cluster: its nodes do their part."""
 
 import httpx
 

@@ -1,7 +1,9 @@
 """A cluster as scenarios see it, whoever runs it."""
 
 import abc
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,14 @@ class Cluster(abc.ABC):
     Attributes:
         logs: Directory for what is written about the run.
         registry: What comes before images' names; empty where they are this machine's files.
+        values: Of the chart, for every release here.
+        containers: Whether pods are containers under a kubelet, of images that were built.
     """
 
     logs: Path
     registry: str = ""
+    values: Mapping[str, Any] = {}
+    containers: bool = True
 
     @property
     @abc.abstractmethod
@@ -42,6 +48,10 @@ class Cluster(abc.ABC):
     def image(self, name: str) -> str:
         """Reference of one of our images."""
         return f"{self.registry}/{name}:e2e" if self.registry else f"{name}:e2e"
+
+    def image_megabytes(self) -> Mapping[str, float]:
+        """Sizes of the images that were built for it, unpacked, by name."""
+        return {}
 
     def url(self, namespace: str, service: str, port: str) -> str:
         """Base URL of a Service's port, by its name."""

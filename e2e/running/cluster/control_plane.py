@@ -38,7 +38,7 @@ class ControlPlane:
         self._binaries = binaries
         self._state = state
         self._logs = logs
-        self._pki = Authority(state / "pki", f"https://{API_SERVER}:{API_PORT}")
+        self.authority = self._pki = Authority(state / "pki", f"https://{API_SERVER}:{API_PORT}")
         self._running: dict[str, ServerProcess] = {}
         self._starts = 0
         self._issue()
@@ -137,6 +137,7 @@ class ControlPlane:
             f"--proxy-client-key-file={pki}/front-proxy.key",
             f"--kubelet-client-certificate={pki}/kubelet-client.crt",
             f"--kubelet-client-key={pki}/kubelet-client.key",
+            "--kubelet-preferred-address-types=InternalIP",
         ]
 
     def _client_of_api(self, name: str) -> list[str]:

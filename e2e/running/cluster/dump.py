@@ -20,7 +20,7 @@ KINDS = (
 )
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "default"}
 TAIL_LINES = 60
-OWN_LOGS = ("node-agent",)
+OWN_LOGS = ("node-agent", "kubelet", "kube-proxy", "names", "containerd")
 
 
 def sections(api: Api, logs: Path) -> list[tuple[str, str]]:
@@ -33,7 +33,9 @@ def sections(api: Api, logs: Path) -> list[tuple[str, str]]:
         text = "\n".join(_state(item) for item in objects[kind])
         found.append((kind.rpartition("/")[2], text))
     files = [*(logs / f"{name}.log" for name in OWN_LOGS), *sorted((logs / "pods").glob("*.log"))]
-    found += [(path.name, _tail(path)) for path in files if path.exists()]
+    # A kubelet gives each container a directory.
+    files += sorted((logs / "node/pods").glob("*/*/*.log"))
+    found += [(str(path.relative_to(logs)), _tail(path)) for path in files if path.exists()]
     return [*found, ("all logs and objects", f"{logs}\n")]
 
 

@@ -35,7 +35,7 @@ class Release:
         self.name = name
         image = {"image": {"tag": "e2e"}}
         common = {"image": {"registry": cluster.registry}, "gateway": image, "operator": image}
-        self._common = merged(QUICK, common)
+        self._common = merged(merged(QUICK, common), cluster.values)
         self._helm = Config(kubeconfig_path=cluster.kubeconfig, namespace=namespace)
 
     @property

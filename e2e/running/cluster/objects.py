@@ -8,6 +8,7 @@ from running.cluster.cluster import Cluster
 MODEL = "sim"
 ENGINE_PORT = 8000
 GRACE_SECONDS = 30
+PROBE_SECONDS = 5
 
 
 def engines(
@@ -20,11 +21,15 @@ def engines(
     arguments = [f"--port={ENGINE_PORT}", "--host=0.0.0.0", f"--model={MODEL}"]
     arguments += [f"--shutdown-timeout={GRACE_SECONDS}", *extra]
     probe = {"httpGet": {"path": "/health", "port": ENGINE_PORT}, "periodSeconds": 1}
+    # All pods and the clients share few cores: an engine that waits for one is not away.
+    probe["timeoutSeconds"] = PROBE_SECONDS
     container = {
         "name": "engine",
         "image": cluster.image("alise-sim"),
         "args": arguments,
         "ports": [{"name": "http", "containerPort": ENGINE_PORT}],
+        # Of a container that asks for nothing every other goes first.
+        "resources": {"requests": {"cpu": "50m"}},
         "readinessProbe": probe,
     }
     spec = {"containers": [container], "terminationGracePeriodSeconds": GRACE_SECONDS}

@@ -1,5 +1,6 @@
-"""A cluster of the test run's own: control plane, node agent, and how tests reach them."""
+"""A cluster of the test run's own: control plane, nodes, and how tests reach them."""
 
+import abc
 import os
 import sys
 from pathlib import Path
@@ -15,23 +16,35 @@ STATE = Path("/run/alise-e2e")
 BINARIES = "ALISE_E2E_KUBERNETES"
 """Environment variable with the directory of the control plane's binaries."""
 SOURCES = Path(__file__).resolve().parents[2]
-NODE_SECONDS = 60.0
+NODE_SECONDS = 150.0
 
 
 class OwnCluster(Cluster):
     """Started when made; nothing of it is left after ``stop``, nor when the run is killed."""
 
+    nodes: int
+    """How many register."""
+
     def __init__(self, logs: Path) -> None:
         self.logs = logs
         network.set_up(STATE)
         self._control_plane = ControlPlane(Path(os.environ[BINARIES]), STATE, logs)
-        self.agent: ServerProcess | None = None
+        self._node_processes: list[ServerProcess] = []
         try:
             self._control_plane.start()
-            self.agent = self._start_agent()
+            self.start_nodes()
+            self._wait_for_nodes()
         except BaseException:
             self.stop()
             raise
+
+    @abc.abstractmethod
+    def start_nodes(self) -> None:
+        """Start what runs pods, each process with ``add``; does not wait."""
+
+    def add(self, *processes: ServerProcess) -> None:
+        """Processes of nodes, to be ended in the reverse order."""
+        self._node_processes += processes
 
     @property
     def api(self) -> Api:
@@ -51,25 +64,22 @@ class OwnCluster(Cluster):
     @property
     def processes(self) -> list[ServerProcess]:
         """Everything that runs on behalf of the cluster, pods apart."""
-        agent = [] if self.agent is None else [self.agent]
-        return [*self.control_plane.processes, *agent]
+        return [*self.control_plane.processes, *self._node_processes]
 
     def stop(self) -> None:
-        """End pods, node and control plane."""
-        if self.agent is not None:
-            self.agent.stop()
+        """End pods, nodes and control plane."""
+        while self._node_processes:
+            self._node_processes.pop().stop()
         self.control_plane.stop()
 
-    def _start_agent(self) -> ServerProcess:
-        (self.logs / "pods").mkdir()
-        command = [sys.executable, "-m", "running.node.agent"]
-        command += ["--kubeconfig", str(self.kubeconfig), "--state", str(STATE)]
-        command += ["--logs", str(self.logs / "pods")]
-        log = self.logs / "node-agent.log"
-        agent = ServerProcess("node-agent", command, log, {"PYTHONPATH": str(SOURCES)})
-        eventually(lambda: not agent.running or len(self._ready_nodes()) > 1, NODE_SECONDS, "nodes")
-        assert agent.running, str(agent)
-        return agent
+    def _wait_for_nodes(self) -> None:
+        def ended() -> list[ServerProcess]:
+            return [process for process in self._node_processes if not process.running]
+
+        eventually(
+            lambda: bool(ended()) or len(self._ready_nodes()) == self.nodes, NODE_SECONDS, "nodes"
+        )
+        assert not ended(), "\n".join(str(process) for process in ended())
 
     def _ready_nodes(self) -> list[str]:
         return [
@@ -77,3 +87,19 @@ class OwnCluster(Cluster):
             for node in self.api.items("/api/v1/nodes")
             if not node["spec"].get("taints")
         ]
+
+
+class ProcessCluster(OwnCluster):
+    """Its pods are processes that a small agent starts."""
+
+    nodes = 2
+    containers = False
+
+    def start_nodes(self) -> None:
+        """Start the agent, which is all nodes."""
+        (self.logs / "pods").mkdir()
+        command = [sys.executable, "-m", "running.node.agent"]
+        command += ["--kubeconfig", str(self.kubeconfig), "--state", str(STATE)]
+        command += ["--logs", str(self.logs / "pods")]
+        log = self.logs / "node-agent.log"
+        self.add(ServerProcess("node-agent", command, log, {"PYTHONPATH": str(SOURCES)}))

@@ -8,70 +8,47 @@ affinity, no node ports; names are in the hosts file that each pod gets when it 
 
 import asyncio
 import contextlib
-from typing import Any
 
+from running.node.directory import DOMAIN, HEADLESS, Directory, Key, Object, key_of
 from running.node.sandbox import SandboxError, shell
 
-Object = dict[str, Any]
-Key = tuple[str, str]
 CHUNK_BYTES = 65_536
 CONNECT_SECONDS = 3.0
-HEADLESS = {None, "", "None"}
 
 
-class Services:
-    """All Services, kept up to date from what the API server tells."""
+class Services(Directory):
+    """Listens for every Service there is."""
 
     def __init__(self) -> None:
-        self._services: dict[Key, Object] = {}
-        self._endpoints: dict[Key, Object] = {}
+        super().__init__()
         self._listeners: dict[Key, list[asyncio.Server]] = {}
         self._ports: dict[Key, Object] = {}
         self._turn = 0
         self._stale: asyncio.Queue[Key] = asyncio.Queue()
 
     def service_changed(self, item: Object) -> None:
-        self._services[_key(item)] = item
-        self._stale.put_nowait(_key(item))
+        super().service_changed(item)
+        self._stale.put_nowait(key_of(item))
 
     def service_gone(self, item: Object) -> None:
-        self._services.pop(_key(item), None)
-        self._stale.put_nowait(_key(item))
-
-    def endpoints_changed(self, item: Object) -> None:
-        self._endpoints[_key(item)] = item
-
-    def endpoints_gone(self, item: Object) -> None:
-        self._endpoints.pop(_key(item), None)
+        super().service_gone(item)
+        self._stale.put_nowait(key_of(item))
 
     def hosts(self, namespace: str) -> str:
         """Lines of a hosts file with every Service, those of this namespace by short name too."""
         lines = []
-        for (space, name), item in self._services.items():
-            names = [f"{name}.{space}{end}" for end in ("", ".svc", ".svc.cluster.local")]
+        for space, name in self:
+            names = [f"{name}.{space}{end}" for end in ("", ".svc", f".svc.{DOMAIN}")]
             names += [name] if space == namespace else []
-            addresses = self._addresses((space, name), item["spec"])
+            addresses = self.addresses((space, name))
             lines += [f"{address} {' '.join(names)}\n" for address in addresses]
         return "".join(lines)
-
-    def _addresses(self, key: Key, spec: Object) -> list[str]:
-        """Of a Service without an address of its own, those of its pods."""
-        if spec.get("clusterIP") not in HEADLESS:
-            return [spec["clusterIP"]]
-        kinds = ["addresses"]
-        kinds += ["notReadyAddresses"] if spec.get("publishNotReadyAddresses") else []
-        return [
-            address["ip"]
-            for subset in self._endpoints.get(key, {}).get("subsets") or ()
-            for kind in kinds
-            for address in subset.get(kind, ())
-        ]
 
     async def serve(self) -> None:
         """Listen for Services that come and stop for those that go, for ever."""
         while True:
             key = await self._stale.get()
-            spec = self._services.get(key, {}).get("spec", {})
+            spec = self.spec(key)
             wanted = {"address": spec.get("clusterIP"), "ports": spec.get("ports", [])}
             if wanted == self._ports.get(key):
                 continue
@@ -98,7 +75,7 @@ class Services:
     async def _hand_on(
         self, key: Key, port: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        targets = ready_endpoints(self._endpoints.get(key, {}), port)
+        targets = self.ready(key, port)
         self._turn += 1
         for offset in range(len(targets)):
             target = targets[(self._turn + offset) % len(targets)]
@@ -116,17 +93,6 @@ class Services:
             return
 
 
-def ready_endpoints(endpoints: Object, port: str) -> list[tuple[str, int]]:
-    """Addresses that may be connected to for a Service's port of this name."""
-    return [
-        (address["ip"], each["port"])
-        for subset in endpoints.get("subsets") or ()
-        for each in subset.get("ports", ())
-        if each.get("name", "") == port
-        for address in subset.get("addresses", ())
-    ]
-
-
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while data := await reader.read(CHUNK_BYTES):
@@ -137,8 +103,3 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     except OSError:
         # One side broke off: the other must see it too.
         writer.transport.abort()
-
-
-def _key(item: Object) -> Key:
-    metadata = item["metadata"]
-    return metadata["namespace"], metadata["name"]
