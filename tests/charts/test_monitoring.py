@@ -16,6 +16,7 @@ from alise_core.wire import engine_metrics
 from alise_gateway.domain.drop_reason import DropReason
 from alise_gateway.domain.prediction import FallbackCause
 from alise_gateway.measure.labels import BackendState, Success
+from alise_operator.canary.plan import State
 from alise_operator.workers import WorkResult
 from architecture.repository import ROOT
 from charts.helm import CHART, Helm, read_values
@@ -32,6 +33,7 @@ VALUES: Mapping[tuple[str, str], type[StrEnum]] = {
     ("alise_gateway_prediction_fallbacks_total", "reason"): FallbackCause,
     ("alise_gateway_requests_total", "outcome"): Outcome,
     ("alise_operator_reconciles_total", "result"): WorkResult,
+    ("alise_operator_restart_steps_total", "state"): State,
 }
 """Labels whose values expressions choose from, and the set that they are of."""
 RUNBOOKS = ROOT / "docs/runbooks"

@@ -19,6 +19,7 @@ from running.scrape import Samples, eventually, scrape
 
 ENDPOINT_SECONDS = 60.0
 ADMIN_PORT = 8081
+OPERATOR_PORT = 9090
 
 
 class Install(Protocol):
@@ -70,6 +71,10 @@ class Installation:
         """An exposition of each ready gateway."""
         pods = self.pods("gateway")
         return [scrape(f"http://{pod['status']['podIP']}:{ADMIN_PORT}/metrics") for pod in pods]
+
+    def operator_metrics(self, pod: Object) -> Samples:
+        """An exposition of one operator."""
+        return scrape(f"http://{pod['status']['podIP']}:{OPERATOR_PORT}/metrics")
 
     @cached_property
     def admin_token(self) -> str:

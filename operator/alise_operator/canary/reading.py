@@ -54,6 +54,9 @@ class WorkloadReader:
             Refused: That is not one thing that can be changed, or may not be read.
             ClusterError: The API server does not do its part.
         """
+        if not labels:
+            # As a selector of the API server's that would be all pods.
+            raise Refused("the pool selects no pods")
         query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
         listed = await self._get(PODS, namespace, query=query)
         pods = tuple(raw for raw in _items(listed) if _goes_on(raw))

@@ -40,6 +40,12 @@ def test_usage_is_that_of_the_whole_time() -> None:
     assert verdict(spiky).outcome is Outcome.PASSED
 
 
+def test_usage_of_a_short_time_says_nothing_yet() -> None:
+    found = verdict(stretch(seconds=100.0, usage_ratio=0.9))
+    assert found.outcome is Outcome.NOT_YET
+    assert "KV usage 0.90 (unchanged 0.50)" in found.text
+
+
 def verdict(canary: Stretch, quality: Quality | None = GOOD, *controls: Stretch) -> Verdict:
     return judge(GATE, canary, controls or (stretch(), stretch()), quality, 300.0)
 

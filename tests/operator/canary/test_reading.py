@@ -76,3 +76,10 @@ async def test_a_workload_that_was_made_anew_is_another_one() -> None:
     world.raw["metadata"]["uid"] = "another"
     with pytest.raises(Refused, match="is another one by now"):
         await WorkloadReader(WorkloadServer(world)).sight("x", LABELS)
+
+
+async def test_without_labels_nothing_is_read() -> None:
+    server = WorkloadServer(FakeWorkload(replicas=2))
+    with pytest.raises(Refused, match="selects no pods"):
+        await WorkloadReader(server).sight("x", {})
+    assert server.asked == 0

@@ -196,7 +196,7 @@ async def test_a_paused_pool_is_left_alone() -> None:
     assert [engine.told for engine in scene.engines] == [[], []]
 
 
-async def test_nothing_restarts_pods_yet() -> None:
+async def test_without_restarts_no_dtype_is_changed() -> None:
     scene = Scene(activeRequests={})
     await scene.look(5)
     scene.press()

@@ -1,0 +1,186 @@
+"""A KV cache dtype is changed under load: one pod first, then all, or none. No request fails."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from running.cluster.api import Object, path_of
+from running.cluster.cluster import Cluster
+from running.cluster.helm import Release
+from running.cluster.installation import Installation
+from running.cluster.load import COMPLETE, load
+from running.cluster.rollout import make_namespace
+from running.cluster.tuned import Tuned, tune
+from running.scrape import eventually
+
+CLIENTS_PER_ENGINE = 4
+TOKENS = 80
+"""Of an answer: with its prompt of 18 tokens it fills seven blocks."""
+LEASE_SECONDS = 5
+VALUES: Object = {
+    "crds": {"install": False},
+    "gateway": {"config": {"identity": {"allow_anonymous": True}}},
+    "operator": {
+        "autoTuning": {"enabled": True},
+        "extraEnv": [
+            {"name": "ALISE_OPERATOR_TUNER_INTERVAL_SECONDS", "value": "1"},
+            {"name": "ALISE_OPERATOR_LEASE_SECONDS", "value": str(LEASE_SECONDS)},
+        ],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def tuned(site: Installation, cluster: Cluster) -> Iterator[Installation]:
+    """An operator that may change workloads; ``site`` has the custom resources' definitions."""
+    release = Release(cluster, make_namespace(cluster.api, "tuned"))
+    release.install(VALUES)
+    yield Installation(cluster, release, {}, VALUES)
+    release.close()
+    cluster.api.delete(f"/api/v1/namespaces/{release.namespace}")
+
+
+def budget(pool: Tuned) -> Object:
+    """Allows no disruption at all."""
+    return {
+        "apiVersion": "policy/v1beta1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": pool.name, "namespace": pool.site.namespace},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": pool.name}}},
+    }
+
+
+def without_dtype(pool: Tuned) -> Object:
+    """The workload's spec without the argument, which is fp8 and stands last."""
+    spec: Object = pool.now["spec"]
+    assert spec["template"]["spec"]["containers"][0]["args"].pop() == "--kv-cache-dtype=fp8"
+    return spec
+
+
+def is_settled(pool: Tuned, dtype: str, replicas: int) -> bool:
+    return pool.record is None and pool.dtypes == [dtype] * replicas
+
+
+def kill_operator(pool: Tuned) -> None:
+    """Without grace: SIGKILL, and the Lease is not given up."""
+    (pod,) = pool.site.pods("operator")
+    pods = f"/api/v1/namespaces/{pool.site.namespace}/pods"
+    pool.api.delete(f"{pods}/{pod['metadata']['name']}", params={"gracePeriodSeconds": "0"})
+
+
+def recommended(pool: Tuned) -> None:
+    """The change is told with its command, and nothing is touched."""
+    before, uids = pool.now["spec"], {pod["metadata"]["uid"] for pod in pool.pods}
+    pool.until(lambda it: "lastAction" in it.line, "it is recommended")
+    looks = pool.looks()
+    eventually(lambda: pool.looks() > looks + 5, 60, "five looks more")
+
+    assert pool.line["lastAction"]["action"] == "recommended: dtype auto -> fp8"
+    assert "kubectl -n tuned patch deployment/passes" in pool.line["lastAction"]["command"]
+    assert pool.now["spec"] == before
+    assert {pod["metadata"]["uid"] for pod in pool.pods} == uids
+
+
+def blocked(pool: Tuned) -> None:
+    """The budget is waited for, and that is told."""
+    before = pool.now["spec"]
+    pool.until(lambda it: it.line.get("waitingFor", "").startswith("Waiting"), "it waits")
+
+    assert "PodDisruptionBudget passes allows no disruption" in pool.line["waitingFor"]
+    assert pool.now["spec"] == before
+
+
+def test_recommended_then_blocked_then_one_pod_and_then_the_others(tuned: Installation) -> None:
+    pool = tune(tuned, "passes", 3, mode="Recommend")
+    pool.api.create(budget(pool))
+    before = pool.now["spec"]
+    serving: list[int] = []
+
+    def rolled_out(it: Tuned) -> bool:
+        serving.append(len(it.pods))
+        return it.line.get("rung") == "dtype=fp8" and is_settled(it, "fp8", 3)
+
+    with load(tuned.url, 3 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
+        recommended(pool)
+        pool.set_policy(mode="Auto")
+        blocked(pool)
+        pool.api.delete(path_of(budget(pool)))
+        pool.until(rolled_out, "all pods have fp8")
+        seen.more(12)
+
+    told = {event["reason"]: event["message"] for event in pool.events()}
+    print(f"endings: {dict(seen.counts)}; fewest serving: {min(serving)}; told: {told}")
+    assert min(serving) >= 2
+    assert set(seen.counts) == {COMPLETE}
+    assert without_dtype(pool) == before
+    steps = {"Waiting", "CanaryStarting", "Observing", "Passed", "Rolling", "RolledOut"}
+    assert steps <= set(told)
+    assert "KL of drawn tokens" in told["Passed"]
+
+
+def test_a_misread_dtype_goes_back_before_anybody_else_gets_it(tuned: Installation) -> None:
+    misread = ("--misread-kv-cache-dtype=fp8",)
+    pool = tune(tuned, "misread", 2, extra=misread, mode="Auto")
+    before, most = pool.now["spec"], [0]
+    with load(tuned.url, 2 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
+
+        def went_back(it: Tuned) -> bool:
+            most.append(it.dtypes.count("fp8"))
+            told = {event["reason"] for event in it.events()}
+            return "RolledBack" in told and is_settled(it, "auto", 2)
+
+        pool.until(went_back, "it goes back")
+        seen.more(8)
+
+    degraded = pool.says("Degraded")
+    print(f"endings: {dict(seen.counts)}; {degraded['message']}")
+    assert max(most) == 1
+    assert set(seen.counts) == {COMPLETE}
+    assert pool.now["spec"] == before
+    assert (degraded["status"], degraded["reason"]) == ("True", "RolledBack")
+    assert "KL of drawn tokens 0." in degraded["message"]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_an_operator_that_is_killed_again_and_again_gets_there(
+    tuned: Installation, kind: str
+) -> None:
+    pool = tune(tuned, f"killed-{kind.lower()}", 2, kind=kind, mode="Auto")
+    before = pool.now["spec"]
+    with load(tuned.url, 2 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
+        pool.until(lambda it: it.record is not None, "a change is under way")
+        kill_operator(pool)
+        pool.until(lambda it: it.dtypes == ["auto", "fp8"], "the canary serves")
+        pool.until(lambda it: len(it.site.pods("operator")) == 1, "an operator is back")
+        kill_operator(pool)
+        pool.until(lambda it: is_settled(it, "fp8", 2), "all pods have fp8")
+        seen.more(8)
+
+    print(f"endings: {dict(seen.counts)}")
+    assert set(seen.counts) == {COMPLETE}
+    assert without_dtype(pool) == before
+
+
+def test_who_edits_the_workload_meanwhile_wins(tuned: Installation) -> None:
+    pool = tune(tuned, "edited", 2, mode="Auto")
+    edit = {"metadata": {"annotations": {"restarted-by": f"a person, {time.time():.0f}"}}}
+    with load(tuned.url, 2 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
+        pool.until(lambda it: it.dtypes == ["auto", "fp8"], "the canary serves")
+        pool.api.patch(path_of(pool.workload), {"spec": {"template": edit}})
+
+        def theirs(it: Tuned) -> bool:
+            notes = [pod["metadata"].get("annotations", {}) for pod in it.pods]
+            edited = all(edit["metadata"]["annotations"].items() <= each.items() for each in notes)
+            return edited and is_settled(it, "auto", 2)
+
+        pool.until(theirs, "all pods have the edit, and none of ours")
+        pool.until(lambda it: it.says("Degraded").get("status") == "True", "it is told")
+        seen.more(8)
+
+    print(f"endings: {dict(seen.counts)}; {pool.says('Degraded')['message']}")
+    assert set(seen.counts) == {COMPLETE}
+    assert "somebody changed the pod template" in pool.says("Degraded")["message"]
+    spec = pool.now["spec"]
+    assert spec.get("minReadySeconds", 0) == 0
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": "25%"}

@@ -1,0 +1,153 @@
+"""A pool under a KVCachePolicy: engines with little memory, and what the operator says of them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from running.cluster import objects
+from running.cluster.api import Api, Object, condition, path_of
+from running.cluster.installation import Installation
+from running.cluster.rollout import ready_pods
+from running.scrape import eventually
+
+RECORD = "alise.dev/canary"
+START_SECONDS = 60.0
+CHANGE_SECONDS = 150.0
+BLOCKS = 25
+"""24 of 16 tokens: four requests of 100 tokens fill an engine's memory."""
+QUICK: Object = {
+    "dtypes": {"platform": "cpu", "ladder": ["auto", "fp8"]},
+    # Gateways keep engines from being overfull: what they fill on average is pressure here.
+    "pressure": {"high": 0.3, "low": 0.05, "windowSeconds": 6, "horizonSeconds": 1},
+    "pace": {"cooldownSeconds": 1, "stabilizationSeconds": 2, "maxChangesPerHour": 60},
+    # How fast engines are that share a machine with everything else is not looked at here.
+    "canary": {"observeSeconds": 8, "timeoutSeconds": 120, "gate": {"maxItlRatio": 10}},
+}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One workload, its ModelPool and its policy, all of one name, which is the model's too."""
+
+    site: Installation
+    name: str
+    workload: Object
+
+    @property
+    def api(self) -> Api:
+        return self.site.api
+
+    @property
+    def policy(self) -> Object:
+        """As it is now."""
+        return self.api.read(path_of(_policy(self.site.namespace, self.name, {})))
+
+    @property
+    def now(self) -> Object:
+        """The workload as it is now."""
+        return self.api.read(path_of(self.workload))
+
+    @property
+    def pods(self) -> list[Object]:
+        """That serve and are not about to end."""
+        return ready_pods(self.api, self.site.namespace, {"app": self.name})
+
+    @property
+    def dtypes(self) -> list[str]:
+        """With which serving pods were started."""
+        return sorted(dtype_of(pod["spec"]) for pod in self.pods)
+
+    @property
+    def record(self) -> Object | None:
+        """Of the change that is under way."""
+        text = self.now["metadata"].get("annotations", {}).get(RECORD)
+        found: Object | None = None if text is None else json.loads(text)["underway"]
+        return found
+
+    @property
+    def line(self) -> Object:
+        """Of the pool in the policy's status."""
+        lines: list[Object] = self.policy.get("status", {}).get("pools") or [{}]
+        return lines[0]
+
+    def events(self) -> list[Object]:
+        """About the policy, oldest first."""
+        found = self.api.items(f"/api/v1/namespaces/{self.site.namespace}/events")
+        own = [one for one in found if one["involvedObject"]["name"] == self.name]
+        own = [one for one in own if one["involvedObject"]["kind"] == "KVCachePolicy"]
+        return sorted(own, key=_first_seen)
+
+    def set_policy(self, **spec: Any) -> None:
+        self.api.patch(path_of(_policy(self.site.namespace, self.name, {})), {"spec": spec})
+
+    def until(
+        self, holds: Callable[["Tuned"], bool], what: str, seconds: float = CHANGE_SECONDS
+    ) -> None:
+        """Wait until something is so; says how it stands where it does not become so."""
+        try:
+            eventually(lambda: holds(self), seconds, what)
+        except AssertionError as error:
+            shown = {"line": self.line, "record": self.record, "dtypes": self.dtypes}
+            status = self.policy.get("status", {}).get("conditions")
+            raise AssertionError(f"{error}; {json.dumps([shown, status], indent=1)}") from None
+
+    def says(self, kind: str) -> Object:
+        """A condition of the policy."""
+        return condition(self.policy, kind)
+
+    def looks(self) -> float:
+        """Looks of the tuner so far, at all pools."""
+        (pod,) = self.site.pods("operator")
+        return self.site.operator_metrics(pod).sum("alise_operator_tuner_looks_total")
+
+
+def tune(
+    site: Installation,
+    name: str,
+    replicas: int,
+    *,
+    kind: str = "Deployment",
+    extra: Sequence[str] = (),
+    **spec: Any,
+) -> Tuned:
+    """Create it all, and wait until every engine is served."""
+    engines = objects.engines(
+        site.cluster,
+        site.namespace,
+        name,
+        replicas,
+        extra=(f"--model={name}", f"--num-gpu-blocks={BLOCKS}", *extra),
+    )
+    if kind == "StatefulSet":
+        engines["kind"] = kind
+        engines["spec"]["serviceName"] = name
+    # Not applied: whoever applies a field keeps it, and the operator then leaves it alone.
+    site.api.create(engines)
+    site.api.create(objects.model_pool(site.namespace, name, name))
+    site.api.create(_policy(site.namespace, name, {**QUICK, **spec}))
+    found = Tuned(site, name, engines)
+    found.until(lambda it: len(it.pods) == replicas, f"{replicas} engines", START_SECONDS)
+    addresses = {f"{pod['status']['podIP']}:{objects.ENGINE_PORT}" for pod in found.pods}
+    eventually(
+        lambda: all(addresses <= site.usable(pod) for pod in site.pods("gateway")),
+        START_SECONDS,
+        "every gateway serves them",
+    )
+    return found
+
+
+def dtype_of(pod: Object) -> str:
+    """Of a pod's spec."""
+    words = pod["containers"][0]["args"]
+    found = [word.partition("=")[2] for word in words if word.startswith("--kv-cache-dtype=")]
+    return found[-1] if found else "auto"
+
+
+def _policy(namespace: str, name: str, spec: Object) -> Object:
+    refs = [{"kind": "ModelPool", "name": name}]
+    return objects.alise("KVCachePolicy", namespace, name, {"targetRefs": refs, **spec})
+
+
+def _first_seen(event: Object) -> str:
+    return str(event.get("firstTimestamp") or event["metadata"]["creationTimestamp"])
