@@ -54,7 +54,7 @@ class Load:
 
 
 @contextmanager
-def load(
+def load(  # noqa: PLR0913  what scenarios differ in
     base_url: str,
     clients: int = 4,
     *,

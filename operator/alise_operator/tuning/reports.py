@@ -12,8 +12,8 @@ from alise_operator.decide.tuning import TuningReport
 from alise_operator.tuning.plan import Plan, Verdict, Why
 
 _TEXT_CHARS = 1_024
-_HEALTHY = "No change has failed, and nothing is in the way of one"
 _MOST_LINES = 16
+_HEALTHY = "No change has failed, and nothing is in the way of one"
 _NEWS = (Verdict.CHANGE, Verdict.RECOMMEND)
 _BAD = (Why.ROLLING_BACK, Why.ROLLED_BACK)
 

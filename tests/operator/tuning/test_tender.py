@@ -14,10 +14,11 @@ from alise_core.crds.names import Kind
 from alise_operator.decide.pods import Pod
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import TendedPool
+from alise_operator.tuning.decide import decide
 from alise_operator.tuning.engines import Engines
 from alise_operator.tuning.memory import TunerMemory
 from alise_operator.tuning.observed import DemandObserved
-from alise_operator.tuning.recording import Look, line_of
+from alise_operator.tuning.recording import Look, decided_of, line_of, look_of
 from alise_operator.tuning.tender import KvTuner
 from fakes.clock import FakeClock
 from fakes.custom_objects import a_policy, stored
@@ -309,7 +310,12 @@ async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
     assert looks[0].memory == TunerMemory()
     changed = [look for look in looks if look.decided.verdict == "change"]
     assert changed[0].decided.step.startswith("active_requests 64 -> ")
-    assert TOKEN not in "".join(map(line_of, looks))
+    lines = [line_of(look) for look in looks]
+    assert TOKEN not in "".join(lines)
+    for number, line in enumerate(lines, 1):
+        look = look_of(line, number)
+        again = decide(look.spec, look.observed, look.memory, look.at)
+        assert decided_of(again) == look.decided
 
 
 async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
