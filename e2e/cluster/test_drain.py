@@ -15,11 +15,15 @@ RETRY_SECONDS = 0.5
 OPEN = {"config": {"identity": {"allow_anonymous": True}}}
 
 
+def policy_version(api: Api) -> str:
+    """Budgets and evictions are as old as the cluster."""
+    return "policy/v1" if api.find("/apis/policy/v1") else "policy/v1beta1"
+
+
 def evict(api: Api, namespace: str, pod: str) -> int:
     """Ask for an eviction once; returns the answer's status code."""
-    version = "policy/v1" if api.find("/apis/policy/v1") else "policy/v1beta1"
     item = {
-        "apiVersion": version,
+        "apiVersion": policy_version(api),
         "kind": "Eviction",
         "metadata": {"name": pod, "namespace": namespace},
     }
@@ -37,7 +41,8 @@ def evict_when_allowed(site: Installation, pod: str) -> None:
 
 
 def budget_allows(site: Installation) -> int:
-    budgets = f"/apis/policy/v1beta1/namespaces/{site.namespace}/poddisruptionbudgets"
+    version = policy_version(site.api)
+    budgets = f"/apis/{version}/namespaces/{site.namespace}/poddisruptionbudgets"
     found = site.api.read(f"{budgets}/{site.release.prefix}-gateway").get("status", {})
     return int(found.get("disruptionsAllowed", 0))
 
