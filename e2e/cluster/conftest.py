@@ -18,7 +18,7 @@ from running.cluster.given import KUBECONFIG, GivenCluster
 from running.cluster.helm import CHART, Release
 from running.cluster.installation import Install, Installation
 from running.cluster.own import OwnCluster
-from running.cluster.rollout import make_namespace, wait_until_rolled_out
+from running.cluster.rollout import wait_until_rolled_out
 
 TEST_SECONDS = 300
 LOGS = Path(__file__).resolve().parents[2] / "build/e2e-logs"
@@ -137,3 +137,15 @@ def install(site: Installation, cluster: Cluster, namespace: str) -> Iterator[In
     yield build
     for release in made:
         release.close()
+
+
+def make_namespace(api: Api, name: str) -> str:
+    """Create a namespace and wait for its ServiceAccount."""
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    api.wait(
+        f"/api/v1/namespaces/{name}/serviceaccounts/default",
+        lambda account: bool(account.get("secrets")),
+        30,
+        "the namespace has its ServiceAccount",
+    )
+    return name

@@ -55,12 +55,7 @@ class Load:
 
 @contextmanager
 def load(
-    base_url: str,
-    clients: int = 4,
-    *,
-    key: str = "unused",
-    tokens: int = 40,
-    model: str = MODEL,
+    base_url: str, clients: int = 4, *, key: str = "unused", tokens: int = 40
 ) -> Iterator[Load]:
     """Send without a pause while the block runs, half of it streamed; waits for the last answers.
 
@@ -72,8 +67,7 @@ def load(
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             for number in range(clients):
-                wanted = _Wanted(model, tokens, stream=number % 2 == 0)
-                tasks.create_task(_client(base_url, key, wanted, seen, stop))
+                tasks.create_task(_client(base_url, key, tokens, number % 2 == 0, seen, stop))
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
@@ -85,42 +79,33 @@ def load(
         thread.join()
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What one client asks for."""
-
-    model: str
-    tokens: int
-    stream: bool
-
-
 async def _client(
-    base_url: str, key: str, wanted: _Wanted, seen: Load, stop: threading.Event
+    base_url: str, key: str, tokens: int, stream: bool, seen: Load, stop: threading.Event
 ) -> None:
     async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
         while not stop.is_set():
             started = time.monotonic()
             try:
                 async with asyncio.timeout(REQUEST_SECONDS):
-                    outcome = await _ask(client, wanted)
+                    outcome = await _ask(client, tokens, stream)
             except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as error:
                 outcome = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(0.1)
             seen.endings.append(Ending(started, time.monotonic(), outcome))
 
 
-async def _ask(client: openai.AsyncOpenAI, wanted: _Wanted) -> str:
-    body: dict[str, Any] = {
-        "model": wanted.model,
+async def _ask(client: openai.AsyncOpenAI, tokens: int, stream: bool) -> str:
+    wanted: dict[str, Any] = {
+        "model": MODEL,
         "messages": TURN,
-        "max_tokens": wanted.tokens,
+        "max_tokens": tokens,
         "extra_body": {"ignore_eos": True},
     }
-    if not wanted.stream:
-        answer = await client.chat.completions.create(**body)
-        whole = answer.usage is not None and answer.usage.completion_tokens == wanted.tokens
+    if not stream:
+        answer = await client.chat.completions.create(**wanted)
+        whole = answer.usage is not None and answer.usage.completion_tokens == tokens
         return COMPLETE if whole else "cut short"
-    chunks = await client.chat.completions.create(**body, stream=True)
+    chunks = await client.chat.completions.create(**wanted, stream=True)
     last = None
     async for chunk in chunks:
         last = chunk

@@ -30,15 +30,3 @@ def ready_pods(api: Api, namespace: str, labels: dict[str, str]) -> list[Object]
 def scale(api: Api, deployment: Object, replicas: int) -> None:
     """Ask for another number of pods; does not wait."""
     api.patch(f"{path_of(deployment)}/scale", {"spec": {"replicas": replicas}})
-
-
-def make_namespace(api: Api, name: str) -> str:
-    """Create a namespace and wait for its ServiceAccount."""
-    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    api.wait(
-        f"/api/v1/namespaces/{name}/serviceaccounts/default",
-        lambda account: bool(account.get("secrets")),
-        30,
-        "the namespace has its ServiceAccount",
-    )
-    return name
