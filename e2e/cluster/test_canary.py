@@ -10,7 +10,7 @@ from running.cluster.cluster import Cluster
 from running.cluster.helm import Release
 from running.cluster.installation import Installation
 from running.cluster.load import COMPLETE, load
-from running.cluster.namespaces import make_namespace
+from running.cluster.namespaces import namespaces
 from running.cluster.tuned import Tuned, tune
 from running.scrape import eventually
 
@@ -34,11 +34,12 @@ VALUES: Object = {
 @pytest.fixture(scope="module")
 def tuned(site: Installation, cluster: Cluster) -> Iterator[Installation]:
     """An operator that may change workloads; ``site`` has the custom resources' definitions."""
-    release = Release(cluster, make_namespace(cluster.api, "tuned"))
-    release.install(VALUES)
-    yield Installation(cluster, release, {}, VALUES)
-    release.close()
-    cluster.api.delete(f"/api/v1/namespaces/{release.namespace}")
+    del site
+    with namespaces(cluster.api, "tuned") as namespace:
+        release = Release(cluster, namespace)
+        release.install(VALUES)
+        yield Installation(cluster, release, {}, VALUES)
+        release.close()
 
 
 def budget(pool: Tuned) -> Object:
@@ -69,118 +70,118 @@ def kill_operator(pool: Tuned) -> None:
     pool.api.delete(f"{pods}/{pod['metadata']['name']}", params={"gracePeriodSeconds": "0"})
 
 
-def recommended(pool: Tuned) -> None:
-    """The change is told with its command, and nothing is touched."""
-    before, uids = pool.now["spec"], {pod["metadata"]["uid"] for pod in pool.pods}
-    pool.until(lambda it: "lastAction" in it.line, "it is recommended")
-    looks = pool.looks()
-    eventually(lambda: pool.looks() > looks + 5, 60, "five looks more")
+def test_recommend_touches_nothing_and_a_budget_is_waited_for(tuned: Installation) -> None:
+    with tune(tuned, "blocked", 2, mode="Recommend") as pool:
+        pool.api.create(budget(pool))
+        before, uids = pool.now["spec"], {pod["metadata"]["uid"] for pod in pool.pods}
+        with load(tuned.url, 2 * CLIENTS_PER_ENGINE, tokens=TOKENS) as seen:
+            pool.until(lambda it: "lastAction" in it.line, "it is recommended")
+            looks = pool.looks()
+            eventually(lambda: pool.looks() > looks + 5, 60, "five looks more")
+            told = pool.line["lastAction"]
+            assert told["action"] == "recommended: dtype auto -> fp8"
+            assert f"kubectl -n {tuned.namespace} patch deployment/blocked" in told["command"]
 
-    assert pool.line["lastAction"]["action"] == "recommended: dtype auto -> fp8"
-    assert "kubectl -n tuned patch deployment/passes" in pool.line["lastAction"]["command"]
-    assert pool.now["spec"] == before
-    assert {pod["metadata"]["uid"] for pod in pool.pods} == uids
+            pool.set_policy(mode="Auto")
+            pool.until(lambda it: it.line.get("waitingFor", "").startswith("Waiting"), "it waits")
+            said = pool.line["waitingFor"]
+            seen.more(4)
+
+        print(f"endings: {dict(seen.counts)}; {said}")
+        assert "PodDisruptionBudget blocked allows no disruption" in said
+        assert set(seen.counts) == {COMPLETE}
+        assert pool.now["spec"] == before
+        assert {pod["metadata"]["uid"] for pod in pool.pods} == uids
+        pool.api.delete(path_of(budget(pool)))
 
 
-def blocked(pool: Tuned) -> None:
-    """The budget is waited for, and that is told."""
-    before = pool.now["spec"]
-    pool.until(lambda it: it.line.get("waitingFor", "").startswith("Waiting"), "it waits")
-
-    assert "PodDisruptionBudget passes allows no disruption" in pool.line["waitingFor"]
-    assert pool.now["spec"] == before
-
-
-def test_recommended_then_blocked_then_one_pod_and_then_the_others(tuned: Installation) -> None:
-    pool = tune(tuned, "passes", 3, mode="Recommend")
-    pool.api.create(budget(pool))
-    before = pool.now["spec"]
+def test_one_pod_has_it_first_and_then_the_others_one_by_one(tuned: Installation) -> None:
     serving: list[int] = []
 
     def rolled_out(it: Tuned) -> bool:
         serving.append(len(it.pods))
         return it.line.get("rung") == "dtype=fp8" and is_settled(it, "fp8", 3)
 
-    with load(tuned.url, 3 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
-        recommended(pool)
-        pool.set_policy(mode="Auto")
-        blocked(pool)
-        pool.api.delete(path_of(budget(pool)))
-        pool.until(rolled_out, "all pods have fp8")
-        seen.more(12)
+    with tune(tuned, "passes", 3, mode="Auto") as pool:
+        before = pool.now["spec"]
+        with load(tuned.url, 3 * CLIENTS_PER_ENGINE, tokens=TOKENS) as seen:
+            pool.until(rolled_out, "all pods have fp8")
+            seen.more(12)
 
-    told = {event["reason"]: event["message"] for event in pool.events()}
-    print(f"endings: {dict(seen.counts)}; fewest serving: {min(serving)}; told: {told}")
-    assert min(serving) >= 2
-    assert set(seen.counts) == {COMPLETE}
-    assert without_dtype(pool) == before
-    steps = {"Waiting", "CanaryStarting", "Observing", "Passed", "Rolling", "RolledOut"}
-    assert steps <= set(told)
-    assert "KL of drawn tokens" in told["Passed"]
+        told = {event["reason"]: event["message"] for event in pool.events()}
+        print(f"endings: {dict(seen.counts)}; fewest serving: {min(serving)}; told: {told}")
+        assert min(serving) >= 2
+        assert set(seen.counts) == {COMPLETE}
+        assert without_dtype(pool) == before
+        steps = {"CanaryStarting", "Observing", "Passed", "Rolling", "RolledOut"}
+        assert steps <= set(told)
+        assert "KL of drawn tokens" in told["Passed"]
 
 
 def test_a_misread_dtype_goes_back_before_anybody_else_gets_it(tuned: Installation) -> None:
     misread = ("--misread-kv-cache-dtype=fp8",)
-    pool = tune(tuned, "misread", 2, extra=misread, mode="Auto")
-    before, most = pool.now["spec"], [0]
-    with load(tuned.url, 2 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
+    with tune(tuned, "misread", 2, extra=misread, mode="Auto") as pool:
+        before, most = pool.now["spec"], [0]
+        with load(tuned.url, 2 * CLIENTS_PER_ENGINE, tokens=TOKENS) as seen:
 
-        def went_back(it: Tuned) -> bool:
-            most.append(it.dtypes.count("fp8"))
-            told = {event["reason"] for event in it.events()}
-            return "RolledBack" in told and is_settled(it, "auto", 2)
+            def went_back(it: Tuned) -> bool:
+                most.append(it.dtypes.count("fp8"))
+                told = {event["reason"] for event in it.events()}
+                return "RolledBack" in told and is_settled(it, "auto", 2)
 
-        pool.until(went_back, "it goes back")
-        seen.more(8)
+            pool.until(went_back, "it goes back")
+            seen.more(8)
 
-    degraded = pool.says("Degraded")
-    print(f"endings: {dict(seen.counts)}; {degraded['message']}")
-    assert max(most) == 1
-    assert set(seen.counts) == {COMPLETE}
-    assert pool.now["spec"] == before
-    assert (degraded["status"], degraded["reason"]) == ("True", "RolledBack")
-    assert "KL of drawn tokens 0." in degraded["message"]
+        degraded = pool.says("Degraded")
+        print(f"endings: {dict(seen.counts)}; {degraded['message']}")
+        assert max(most) == 1
+        assert set(seen.counts) == {COMPLETE}
+        assert pool.now["spec"] == before
+        assert (degraded["status"], degraded["reason"]) == ("True", "RolledBack")
+        assert "KL of drawn tokens 0." in degraded["message"]
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 def test_an_operator_that_is_killed_again_and_again_gets_there(
     tuned: Installation, kind: str
 ) -> None:
-    pool = tune(tuned, f"killed-{kind.lower()}", 2, kind=kind, mode="Auto")
-    before = pool.now["spec"]
-    with load(tuned.url, 2 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
-        pool.until(lambda it: it.record is not None, "a change is under way")
-        kill_operator(pool)
-        pool.until(lambda it: it.dtypes == ["auto", "fp8"], "the canary serves")
-        pool.until(lambda it: len(it.site.pods("operator")) == 1, "an operator is back")
-        kill_operator(pool)
-        pool.until(lambda it: is_settled(it, "fp8", 2), "all pods have fp8")
-        seen.more(8)
+    with tune(tuned, f"killed-{kind.lower()}", 2, kind=kind, mode="Auto") as pool:
+        before = pool.now["spec"]
+        with load(tuned.url, 2 * CLIENTS_PER_ENGINE, tokens=TOKENS) as seen:
+            pool.until(lambda it: it.record is not None, "a change is under way")
+            kill_operator(pool)
+            pool.until(lambda it: it.dtypes == ["auto", "fp8"], "the canary serves")
+            pool.until(lambda it: len(it.site.pods("operator")) == 1, "an operator is back")
+            kill_operator(pool)
+            pool.until(lambda it: is_settled(it, "fp8", 2), "all pods have fp8")
+            seen.more(8)
 
-    print(f"endings: {dict(seen.counts)}")
-    assert set(seen.counts) == {COMPLETE}
-    assert without_dtype(pool) == before
+        print(f"endings: {dict(seen.counts)}")
+        assert set(seen.counts) == {COMPLETE}
+        assert without_dtype(pool) == before
 
 
 def test_who_edits_the_workload_meanwhile_wins(tuned: Installation) -> None:
-    pool = tune(tuned, "edited", 2, mode="Auto")
-    edit = {"metadata": {"annotations": {"restarted-by": f"a person, {time.time():.0f}"}}}
-    with load(tuned.url, 2 * CLIENTS_PER_ENGINE, model=pool.name, tokens=TOKENS) as seen:
-        pool.until(lambda it: it.dtypes == ["auto", "fp8"], "the canary serves")
-        pool.api.patch(path_of(pool.workload), {"spec": {"template": edit}})
+    with tune(tuned, "edited", 2, mode="Auto") as pool:
+        edit = {"metadata": {"annotations": {"restarted-by": f"a person, {time.time():.0f}"}}}
+        with load(tuned.url, 2 * CLIENTS_PER_ENGINE, tokens=TOKENS) as seen:
+            pool.until(lambda it: it.dtypes == ["auto", "fp8"], "the canary serves")
+            pool.api.patch(path_of(pool.workload), {"spec": {"template": edit}})
 
-        def theirs(it: Tuned) -> bool:
-            notes = [pod["metadata"].get("annotations", {}) for pod in it.pods]
-            edited = all(edit["metadata"]["annotations"].items() <= each.items() for each in notes)
-            return edited and is_settled(it, "auto", 2)
+            def theirs(it: Tuned) -> bool:
+                notes = [pod["metadata"].get("annotations", {}) for pod in it.pods]
+                edited = all(
+                    edit["metadata"]["annotations"].items() <= each.items() for each in notes
+                )
+                return edited and is_settled(it, "auto", 2)
 
-        pool.until(theirs, "all pods have the edit, and none of ours")
-        pool.until(lambda it: it.says("Degraded").get("status") == "True", "it is told")
-        seen.more(8)
+            pool.until(theirs, "all pods have the edit, and none of ours")
+            pool.until(lambda it: it.says("Degraded").get("status") == "True", "it is told")
+            seen.more(8)
 
-    print(f"endings: {dict(seen.counts)}; {pool.says('Degraded')['message']}")
-    assert set(seen.counts) == {COMPLETE}
-    assert "somebody changed the pod template" in pool.says("Degraded")["message"]
-    spec = pool.now["spec"]
-    assert spec.get("minReadySeconds", 0) == 0
-    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": "25%"}
+        print(f"endings: {dict(seen.counts)}; {pool.says('Degraded')['message']}")
+        assert set(seen.counts) == {COMPLETE}
+        assert "somebody changed the pod template" in pool.says("Degraded")["message"]
+        spec = pool.now["spec"]
+        assert spec.get("minReadySeconds", 0) == 0
+        assert spec["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": "25%"}

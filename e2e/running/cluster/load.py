@@ -54,13 +54,12 @@ class Load:
 
 
 @contextmanager
-def load(  # noqa: PLR0913  what scenarios differ in
+def load(
     base_url: str,
     clients: int = 4,
     *,
     key: str = "unused",
     tokens: int = 40,
-    model: str = MODEL,
     streamed: bool = True,
     first: int | None = None,
 ) -> Iterator[Load]:
@@ -73,7 +72,6 @@ def load(  # noqa: PLR0913  what scenarios differ in
         clients: How many; each has one request at a time.
         key: Of all of them.
         tokens: Of each answer.
-        model: That is asked.
         streamed: Every other client streams; none does otherwise, which takes less of the machine.
         first: Answers that are waited for before the block runs; one for each client by default.
     """
@@ -83,9 +81,8 @@ def load(  # noqa: PLR0913  what scenarios differ in
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             for number in range(clients):
-                stream = streamed and number % 2 == 0
-                wanted = _Wanted(model, tokens, stream=stream)
-                tasks.create_task(_client(base_url, key, wanted, seen, stop))
+                streams = streamed and number % 2 == 0
+                tasks.create_task(_client(base_url, key, tokens, streams, seen, stop))
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
@@ -97,42 +94,33 @@ def load(  # noqa: PLR0913  what scenarios differ in
         thread.join()
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What one client asks for."""
-
-    model: str
-    tokens: int
-    stream: bool
-
-
 async def _client(
-    base_url: str, key: str, wanted: _Wanted, seen: Load, stop: threading.Event
+    base_url: str, key: str, tokens: int, stream: bool, seen: Load, stop: threading.Event
 ) -> None:
     async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
         while not stop.is_set():
             started = time.monotonic()
             try:
                 async with asyncio.timeout(REQUEST_SECONDS):
-                    outcome = await _ask(client, wanted)
+                    outcome = await _ask(client, tokens, stream)
             except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as error:
                 outcome = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(0.1)
             seen.endings.append(Ending(started, time.monotonic(), outcome))
 
 
-async def _ask(client: openai.AsyncOpenAI, wanted: _Wanted) -> str:
-    body: dict[str, Any] = {
-        "model": wanted.model,
+async def _ask(client: openai.AsyncOpenAI, tokens: int, stream: bool) -> str:
+    wanted: dict[str, Any] = {
+        "model": MODEL,
         "messages": TURN,
-        "max_tokens": wanted.tokens,
+        "max_tokens": tokens,
         "extra_body": {"ignore_eos": True},
     }
-    if not wanted.stream:
-        answer = await client.chat.completions.create(**body)
-        whole = answer.usage is not None and answer.usage.completion_tokens == wanted.tokens
+    if not stream:
+        answer = await client.chat.completions.create(**wanted)
+        whole = answer.usage is not None and answer.usage.completion_tokens == tokens
         return COMPLETE if whole else "cut short"
-    chunks = await client.chat.completions.create(**body, stream=True)
+    chunks = await client.chat.completions.create(**wanted, stream=True)
     last = None
     async for chunk in chunks:
         last = chunk

@@ -1,7 +1,8 @@
 """A pool under a KVCachePolicy: engines with little memory, and what the operator says of them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from running.cluster.rollout import ready_pods
 from running.scrape import eventually
 
 RECORD = "alise.dev/canary"
-START_SECONDS = 60.0
 CHANGE_SECONDS = 150.0
 BLOCKS = 25
 """24 of 16 tokens: four requests of 100 tokens fill an engine's memory."""
@@ -28,7 +28,7 @@ QUICK: Object = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """One workload, its ModelPool and its policy, all of one name, which is the model's too."""
+    """One workload, its ModelPool and its policy, all of one name."""
 
     site: Installation
     name: str
@@ -102,6 +102,7 @@ class Tuned:
         return self.site.operator_metrics(pod).sum("alise_operator_tuner_looks_total")
 
 
+@contextmanager
 def tune(
     site: Installation,
     name: str,
@@ -110,31 +111,29 @@ def tune(
     kind: str = "Deployment",
     extra: Sequence[str] = (),
     **spec: Any,
-) -> Tuned:
-    """Create it all, and wait until every engine is served."""
-    engines = objects.engines(
-        site.cluster,
-        site.namespace,
-        name,
-        replicas,
-        extra=(f"--model={name}", f"--num-gpu-blocks={BLOCKS}", *extra),
-    )
+) -> Iterator[Tuned]:
+    """Create it all, wait until every engine is served, and delete it afterwards."""
+    blocks = f"--num-gpu-blocks={BLOCKS}"
+    engines = objects.engines(site.cluster, site.namespace, name, replicas, extra=(blocks, *extra))
     if kind == "StatefulSet":
         engines["kind"] = kind
         engines["spec"]["serviceName"] = name
-    # Not applied: whoever applies a field keeps it, and the operator then leaves it alone.
-    site.api.create(engines)
-    site.api.create(objects.model_pool(site.namespace, name, name))
-    site.api.create(_policy(site.namespace, name, {**QUICK, **spec}))
-    found = Tuned(site, name, engines)
-    found.until(lambda it: len(it.pods) == replicas, f"{replicas} engines", START_SECONDS)
-    addresses = {f"{pod['status']['podIP']}:{objects.ENGINE_PORT}" for pod in found.pods}
-    eventually(
-        lambda: all(addresses <= site.usable(pod) for pod in site.pods("gateway")),
-        START_SECONDS,
-        "every gateway serves them",
-    )
-    return found
+    made = [
+        # Not applied: whoever applies a field keeps it, and the operator then leaves it alone.
+        engines,
+        objects.model_pool(site.namespace, name, name),
+        _policy(site.namespace, name, {**QUICK, **spec}),
+    ]
+    for item in made:
+        site.api.create(item)
+    try:
+        site.wait_for_endpoints(replicas)
+        yield Tuned(site, name, engines)
+    finally:
+        for item in reversed(made):
+            site.api.delete(path_of(item), params={"propagationPolicy": "Background"})
+        # The next one's engines serve the same model.
+        site.wait_for_endpoints(0)
 
 
 def dtype_of(pod: Object) -> str:

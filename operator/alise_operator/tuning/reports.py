@@ -13,7 +13,6 @@ from alise_operator.tuning.plan import Plan, Verdict, Why
 
 _TEXT_CHARS = 1_024
 _MOST_LINES = 16
-_HEALTHY = "No change has failed, and nothing is in the way of one"
 _NEWS = (Verdict.CHANGE, Verdict.RECOMMEND)
 _BAD = (Why.ROLLING_BACK, Why.ROLLED_BACK)
 
@@ -111,7 +110,8 @@ def _findings(plan: Plan, problems: tuple[str, ...]) -> tuple[Finding, ...]:
         return progressing, true(ConditionType.DEGRADED, Reason.ROLLED_BACK, plan.message)
     if problems:
         return progressing, true(ConditionType.DEGRADED, Reason.BLOCKED, "; ".join(problems))
-    return progressing, false(ConditionType.DEGRADED, Reason.HEALTHY, _HEALTHY)
+    healthy = "No change was rolled back, and nothing is in the way of one"
+    return progressing, false(ConditionType.DEGRADED, Reason.HEALTHY, healthy)
 
 
 def _news(

@@ -16,6 +16,9 @@ def restarting(plan: Plan, moved: Moved) -> Plan:
     """The plan in the words of whoever carries it out, who knows pods and figures."""
     if plan.why not in _ON_ITS_WAY or not moved.text:
         return plan
+    if plan.why is Why.ROLLING_BACK and not moved.degraded:
+        # The workload is as before already, and pods are not: what failed is what counts.
+        return plan
     # A wait has a name of its own: people look for it.
     why = Why.WAITING if moved.waits else plan.why
     return replace(plan, why=why, message=moved.text)
