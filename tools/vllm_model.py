@@ -1,9 +1,10 @@
-"""Write a tiny chat model with random weights that vLLM serves; runs in vLLM's environment.
+"""Write a small chat model with random weights that vLLM serves; runs in vLLM's environment.
 
-Usage: ``python vllm_model.py DIRECTORY``. About 6 million parameters, a byte-level BPE vocabulary
-trained on the standard library's own sources (text that every machine has), and a chat template
-in ChatML with tools in the form of Hermes. The same Python writes the same model: seeded weights,
-files in sorted order. What it says is noise; that it speaks the protocol is the point.
+Usage: ``python vllm_model.py DIRECTORY [SIZE]``. ``tiny`` has about 6 million parameters, ``base``
+about 90 million. A byte-level BPE vocabulary trained on the standard library's own sources (text
+that every machine has), and a chat template in ChatML with tools in the form of Hermes. The same
+Python writes the same model: seeded weights, files in sorted order. What it says is noise; that it
+speaks the protocol is the point, and of ``base`` that its steps take as long as a model's do.
 """
 
 import json
@@ -27,6 +28,23 @@ SEED = 20_260_101
 VOCABULARY = 8_000
 CONTEXT = 4_096
 SOURCES = 150
+SIZES = {
+    "tiny": {
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+    "base": {
+        "hidden_size": 768,
+        "intermediate_size": 2_048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 4,
+    },
+}
+"""Shapes by name; the heads have 64 dimensions, as in larger models."""
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 TOOL_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 
@@ -50,7 +68,7 @@ Call a function by writing JSON between <tool_call> and </tool_call>. Functions:
 {% endif %}"""
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, size: str) -> None:
     """Write tokenizer, configuration and weights into ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = _train_tokenizer()
@@ -67,11 +85,7 @@ def main(directory: Path) -> None:
     )
     config = transformers.Qwen2Config(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        **SIZES[size],
         max_position_embeddings=CONTEXT,
         bos_token_id=None,
         eos_token_id=tokenizer.token_to_id(TURN_END),
@@ -110,4 +124,4 @@ def _write_json(path: Path, value: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "tiny")  # noqa: PLR2004

@@ -9,8 +9,8 @@ import sys
 import structlog
 import uvloop
 
+from alise_core.logs import configure_logging
 from alise_gateway.app import Gateway
-from alise_gateway.measure.logs import configure_logging
 from alise_gateway.settings import GatewaySettings
 
 _LOG = structlog.get_logger(__name__)

@@ -10,9 +10,9 @@ import uvloop
 from alise_cluster.client import load_cluster
 from alise_core.clock import MonotonicClock
 from alise_core.errors import AliseError
+from alise_core.logs import configure_logging
 from alise_operator.act.parents import remove_parents
 from alise_operator.app import Operator, namespace_of, parent_of
-from alise_operator.logs import configure_logging
 from alise_operator.settings import OperatorSettings
 from alise_operator.tuning.engines import Engines
 from alise_operator.tuning.tender import KvTuner

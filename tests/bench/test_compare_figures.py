@@ -61,6 +61,14 @@ def test_the_short_half_and_the_longest_decile() -> None:
     assert figures.longest_decile.ttlt_s == stats_of([8.0])
 
 
+def test_answers_up_to_the_mean_length_and_above_it() -> None:
+    figures = figures_of("x", THREE, lambda _: 1.0)
+    # 5, 1 and 8 tokens.
+    assert figures.up_to_mean.count == 1
+    assert figures.up_to_mean.ttlt_s == stats_of([3.0])
+    assert figures.above_mean.ttlt_s == stats_of([3.0, 8.0])
+
+
 def test_the_later_half_is_of_the_trace() -> None:
     figures = figures_of("x", THREE, lambda _: 1.0)
     assert figures.later_half_ttlt_s == stats_of([8.0])

@@ -221,7 +221,7 @@ def test_every_trial_has_a_document(name: str, tmp_path: Path) -> None:
     rows = [Row(case, seed, figures) for case in cases for seed in (1, 2)]
     results = Results(name, {"started": STARTED, **trial.conditions}, rows, trial.judge(rows))
 
-    data, document = publish(trial, results, tmp_path)
+    data, document = publish(trial, results, tmp_path, trial.document)
 
     text = document.read_text()
     assert f"`alise bench engine-trial {name}` on 2026-01-02" in text
@@ -241,4 +241,4 @@ def test_flags_that_are_wrong_are_named() -> None:
         bench(["engine-trial", "tier", "--vllm", '{"vllm": "/none", "model": "/m"}'])
     results = Results("tier", {"started": STARTED}, [], [])
     with pytest.raises(ConfigError, match="name another folder"):
-        publish(tier.TRIAL, results, Path("/dev/null/x"))
+        publish(tier.TRIAL, results, Path("/dev/null/x"), "tier")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alise_bench.vllm.command import Serving, plugin_path, vllm_command
-from alise_bench.vllm.place import VllmPlace, parse_vllm
+from alise_bench.vllm.place import VllmPlace, model_text, parse_vllm
 from alise_bench.vllm.replay import conversation, table_lines
 from alise_core.errors import ConfigError
 from alise_vllm.lengths import parse_lengths, prompt_key
@@ -62,3 +62,12 @@ def test_the_plugin_is_reached_without_what_lies_beside_it(tmp_path: Path) -> No
     assert plugin_path(tmp_path) == path
     assert {entry.name for entry in path.iterdir()} == {"alise_core", "alise_vllm"}
     assert (path / "alise_vllm/replay.py").is_file()
+
+
+def test_a_model_is_told_by_its_parameters(tmp_path: Path) -> None:
+    place = VllmPlace(vllm="vllm", model=str(tmp_path))
+    assert model_text(place) == "a model, random weights (tools/vllm_model.py)"
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(176_012_345)
+    assert place.millions() == 88
+    assert model_text(place).startswith("88 million parameters, ")

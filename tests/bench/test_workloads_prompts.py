@@ -12,6 +12,8 @@ from alise_bench.demo.workload import read_sample
 from alise_bench.workloads.arrivals import Arrival, poisson
 from alise_bench.workloads.corpora import TRAINED, WorkloadPrompt
 from alise_bench.workloads.prompts import (
+    LONG_TOKENS,
+    SHORT_TOKENS,
     TenantShare,
     Workload,
     WorkloadName,
@@ -136,7 +138,7 @@ def test_mixed_without_a_data_directory_is_the_sample_and_says_so() -> None:
     assert "mixed is the bundled sample" in str(mixed.facts["notes"])
 
 
-@pytest.mark.parametrize("name", sorted(set(WorkloadName) - {"sample", "mixed"}))
+@pytest.mark.parametrize("name", sorted(set(WorkloadName) - {"sample", "mixed", "short-long"}))
 def test_the_others_need_a_data_directory(name: str) -> None:
     with pytest.raises(ConfigError, match="needs a data directory"):
         load_workload(WorkloadName(name), None, 0)
@@ -312,3 +314,15 @@ def test_length_statistics_are_nearest_rank() -> None:
         "cv": 0.57,
     }
     assert length_statistics([7])["p99"] == 7.0
+
+
+def test_short_long_has_four_short_answers_to_a_long_one_and_none_between() -> None:
+    made = load_workload(WorkloadName.SHORT_LONG, None, 2)
+    short = [row for row in made.rows if row.output_tokens <= SHORT_TOKENS]
+    long = [row for row in made.rows if row.output_tokens >= LONG_TOKENS]
+    assert len(short) + len(long) == len(made.rows)
+    assert len(short) == 4 * len(long) > 100
+    assert "mixed is the bundled sample" in str(made.facts["notes"])
+    assert made.facts["workload"] == "short-long"
+    assert sources_of(made) == sources_of(load_workload(WorkloadName.MIXED, None, 2))
+    assert load_workload(WorkloadName.SHORT_LONG, None, 3).rows != made.rows

@@ -25,10 +25,10 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from alise_core.clock import Clock
+from alise_core.logs import configure_logging
 from alise_core.outcome import Outcome
 from alise_gateway.app import Gateway
 from alise_gateway.domain.backend import Backend
-from alise_gateway.measure.logs import configure_logging
 from alise_gateway.settings import GatewaySettings
 from fakes.clock import FakeClock
 

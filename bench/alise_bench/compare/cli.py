@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from alise_bench.compare.conditions import NOTES, read_machine, warnings
 from alise_bench.compare.engine import (
     ENGINES,
@@ -18,6 +20,7 @@ from alise_bench.compare.engine import (
     refuse_untold,
     usual_of,
 )
+from alise_bench.compare.engine_goals import judge_engine
 from alise_bench.compare.offer import Library, Source, recorded_offer
 from alise_bench.compare.results import Results
 from alise_bench.compare.rows import ROWS, Row, choose_rows
@@ -58,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if options.out is not None:
         from alise_bench.compare.publish import publish  # noqa: PLC0415  draws
 
-        for file in publish(results, options.out, usual.document):
+        for file in publish(results, options.out, _document(options)):
             _say(f"written: {file}")
     if not options.json:
         from alise_bench.compare.console import show  # noqa: PLC0415  seldom with --json
@@ -70,6 +73,14 @@ def main(arguments: list[str]) -> int:
 def engine_main(arguments: list[str]) -> int:
     """Run ``alise bench engine``: a comparison of what schedules inside one engine."""
     return main(["--engine", "plugin", *arguments])
+
+
+def _document(options: argparse.Namespace) -> str:
+    """Name of the published files: of the usual workload, or with the workload's name."""
+    usual = usual_of(options.engine).document
+    if options.workload in {None, WorkloadName.MIXED}:
+        return usual
+    return f"{usual}-{options.workload}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +140,10 @@ def _compare(options: argparse.Namespace, rows: list[Row]) -> Results:
         found = compare_recorded(engine, rows, offer, points, factor, _say)
     else:
         found = compare_workload(engine, rows, Library(), source, points, _say)
-    return _results(machine, engine, found)
+    results = _results(machine, engine, found)
+    if options.workload == WorkloadName.SHORT_LONG and usual_of(options.engine).among is not ROWS:
+        return msgspec.structs.replace(results, goals=judge_engine(results.rows))
+    return results
 
 
 def _results(machine: dict[str, object], engine: Engine, found: Outcomes) -> Results:

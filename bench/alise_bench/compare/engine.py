@@ -64,6 +64,7 @@ USUAL: Mapping[str, Usual] = {
         trace_pods=1,
         requests=240,
         seeds=2,
+        knowledge=frozenset({Knowledge.PREDICTED}),
         among=ENGINE_ROWS,
         document="engine",
     ),

@@ -58,6 +58,8 @@ class RowFigures:
         all: All completed requests.
         short_half: Those whose answers are not longer than the median.
         longest_decile: Those whose answers are among the longest tenth.
+        up_to_mean: Those whose answers are not longer than the mean of all.
+        above_mean: The others.
         tokens_per_s: Output tokens of the run, by its duration.
         max_wait_s: Longest time to a first token.
         preemptions: All engines together.
@@ -75,6 +77,8 @@ class RowFigures:
     all: Latencies
     short_half: Latencies
     longest_decile: Latencies
+    up_to_mean: Latencies
+    above_mean: Latencies
     tokens_per_s: float
     max_wait_s: float
     preemptions: int
@@ -99,6 +103,7 @@ def figures_of(name: str, served: Sequence[ServedRequest], alone_s: Alone) -> Ro
     lengths = sorted(item.output_tokens for item in done)
     median = percentile(lengths, 0.5) if lengths else 0.0
     long = percentile(lengths, 0.9) if lengths else 0.0
+    mean = sum(lengths) / len(lengths) if lengths else 0.0
     end = max((item.last_token or 0.0 for item in done), default=0.0)
     start = min((item.arrival for item in served), default=0.0)
     duration = max(end - start, 0.0)
@@ -108,6 +113,8 @@ def figures_of(name: str, served: Sequence[ServedRequest], alone_s: Alone) -> Ro
         all=_latencies(done, alone_s),
         short_half=_latencies([item for item in done if item.output_tokens <= median], alone_s),
         longest_decile=_latencies([item for item in done if item.output_tokens >= long], alone_s),
+        up_to_mean=_latencies([item for item in done if item.output_tokens <= mean], alone_s),
+        above_mean=_latencies([item for item in done if item.output_tokens > mean], alone_s),
         tokens_per_s=sum(lengths) / duration if duration else 0.0,
         max_wait_s=max(waits, default=0.0),
         preemptions=sum(item.preemptions for item in served),

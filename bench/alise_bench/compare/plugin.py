@@ -1,18 +1,18 @@
-"""vLLM servers with and without the engine plugin as an engine of comparisons; no gateway.
+"""vLLM servers with and without the engine plugin as an engine of comparisons.
 
 Each way to schedule is a server of its own, all up at the same time and one at a time at work, so
 that rows take turns on one machine. Lengths are replayed, steps take as long as on an accelerator
-(``alise_bench.vllm``). What is predicted of a request travels with it, as a gateway would send it.
+(``alise_bench.vllm``). What is predicted of a request travels with it, as a gateway would send it;
+before one of the servers there is a gateway, which predicts, queues and sends for itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from alise_bench.compare.balanced import BalancedPlan
 from alise_bench.compare.engine import EngineWish
 from alise_bench.compare.guesses import Guesser, Opinions
-from alise_bench.compare.rows import ENGINE_ROWS, Row
+from alise_bench.compare.rows import ENGINE_ROWS, Dispatcher, Row
 from alise_bench.compare.served import ServedRequest
 from alise_bench.compare.vllm import (
     VllmEngine,
@@ -31,8 +31,10 @@ from alise_core.errors import ConfigError
 _SCHEDULER = "--scheduler-cls=alise_vllm.scheduler.AliseScheduler"
 _LEVELS = (0.5, 0.9)
 _NOTES = (
-    "no gateway: the load generator sends every request to the engine at once, with the shipped "
-    "predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
+    "in all rows but gateway the load generator sends every request to the engine at once, with "
+    "the shipped predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
+    "gateway: the gateway as it ships before the plugin's srpt; it predicts, learns from the "
+    "answers that end, queues, and tells the engine what it expects",
     "vllm-fcfs is vLLM as it comes; vllm-priority is its own priority scheduling, with the "
     "predicted p50 as each request's priority; mlfq and default (srpt) are the plugin's; oracle is "
     "default with the true lengths",
@@ -53,9 +55,12 @@ class Mode:
 
     variant: Variant = field(default_factory=Variant)
     told: Told = Told.NOTHING
+    """By the load generator."""
 
 
 _SRPT = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "srpt"}}))
+_KNOWN = replace(_SRPT, flags=(*_SRPT.flags, "--middleware=alise_vllm.control.middleware.Drain"))
+"""By its answers to ``/alise/ready`` a gateway knows that it may send predictions."""
 _MLFQ = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "mlfq"}}))
 MODES: Mapping[str, Mode] = {
     "vllm-fcfs": Mode(),
@@ -63,6 +68,7 @@ MODES: Mapping[str, Mode] = {
     "mlfq": Mode(_MLFQ, Told.HINTS),
     "default": Mode(_SRPT, Told.HINTS),
     "oracle": Mode(_SRPT, Told.HINTS),
+    "gateway": Mode(_KNOWN),
 }
 """By row."""
 _BURST = ENGINE_ROWS["vllm-fcfs"]
@@ -103,13 +109,14 @@ class PluginEngine(VllmEngine):
         rows = shaped(trace)
         self._prepare(lengths_of(rows))
         server = self._servers[self._names.index(row.name)]
-        bodies = self._bodies(row, trace, rows, seed)
-        plan = BalancedPlan(
-            servers=[server.address], takes_turns=True, offsets=[item.arrival_s for item in rows]
-        )
         before = server.preemptions()
         with interrupted_by_signals():
-            served = served_directly(rows, send(plan, bodies))
+            if row.dispatcher is Dispatcher.GATEWAY:
+                served = self._through_gateway(row, rows, [server])
+            else:
+                bodies = self._bodies(row, trace, rows, seed)
+                plan = self._plan(row, rows, [server.address])
+                served = served_directly(rows, send(plan, bodies))
         server.child.check_alive()
         require_lengths(rows, served)
         served[0].preemptions = server.preemptions() - before

@@ -66,7 +66,7 @@ def _goals(results: Results) -> list[str]:
     return [
         "## Goals",
         f"{passed} of {len(results.goals)} pass, judged by the median over seeds; figures of "
-        "`default`, the policy that ships.",
+        "`default`, the policy that ships, where no other row is named.",
         table(["goal", "bound", "measured", "verdict", "where missed"], rows),
     ]
 

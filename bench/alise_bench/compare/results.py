@@ -29,6 +29,8 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
         gap_captured: How much of what separates shuffled predictions from true lengths in mean
             time to last token the row has; ``None`` where the run lacks one of both.
         later_half_gap_captured: The same over the second half of the trace.
+        up_to_mean: As in ``RowFigures``; ``None`` in results from before there was any.
+        above_mean: The same.
 
     The others are those of ``RowFigures``.
     """
@@ -57,6 +59,8 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
     cell: str = ""
     gap_captured: float | None = None
     later_half_gap_captured: float | None = None
+    up_to_mean: Latencies | None = None
+    above_mean: Latencies | None = None
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -128,7 +132,7 @@ class Results(msgspec.Struct, frozen=True, omit_defaults=True):
         conditions: What the figures hold for.
         rows: In the order of their runs.
         searches: Of a suite: throughput at equal latency.
-        goals: Of a suite: what the gateway has to reach.
+        goals: What has to be reached: of a suite the gateway, of one engine its plugin.
     """
 
     conditions: dict[str, Any]
@@ -148,6 +152,8 @@ def row_result(figures: RowFigures, *, rho: float | None, seed: int, cell: str =
         normalized_latency_s_per_token=every.normalized_latency_s_per_token,
         short_half=figures.short_half,
         longest_decile=figures.longest_decile,
+        up_to_mean=figures.up_to_mean,
+        above_mean=figures.above_mean,
         tokens_per_s=figures.tokens_per_s,
         max_wait_s=figures.max_wait_s,
         preemptions=figures.preemptions,

@@ -102,9 +102,10 @@ ENGINE_ROWS: dict[str, Row] = {
         Row("mlfq", Dispatcher.LEAST_OUTSTANDING),
         Row("default", Dispatcher.LEAST_OUTSTANDING),
         Row("oracle", Dispatcher.LEAST_OUTSTANDING, knowledge=Knowledge.EXACT),
+        Row("gateway", Dispatcher.GATEWAY),
     )
 }
-"""Rows of one engine without a gateway, by how it schedules: see ``compare.plugin``."""
+"""Rows of one engine, by how it schedules; a gateway is before the last: see ``compare.plugin``."""
 
 
 def choose_rows(names: Sequence[str], among: Mapping[str, Row] = ROWS) -> list[Row]:

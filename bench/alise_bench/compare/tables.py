@@ -27,11 +27,12 @@ def part(name: str, field: str, over: str = "") -> Pick:
     Args:
         name: The distribution, for example ``ttft_s``.
         field: Of it, for example ``p95``.
-        over: ``short_half`` or ``longest_decile``; all requests without.
+        over: A part of the requests, for example ``short_half``; all of them without.
     """
 
     def pick(row: RowResult) -> float | None:
-        stats: Stats | None = getattr(getattr(row, over) if over else row, name)
+        group = getattr(row, over) if over else row
+        stats: Stats | None = None if group is None else getattr(group, name)
         return None if stats is None else float(getattr(stats, field))
 
     return pick
@@ -54,6 +55,8 @@ _COLUMNS: tuple[tuple[str, Pick], ...] = (
     ("TTLT mean", part("ttlt_s", "mean")),
     ("TTLT p99", part("ttlt_s", "p99")),
     ("longest decile TTLT p99", part("ttlt_s", "p99", "longest_decile")),
+    ("up to the mean length: TTLT p95", part("ttlt_s", "p95", "up_to_mean")),
+    ("above it: TTLT mean", part("ttlt_s", "mean", "above_mean")),
     ("s/token mean", part("normalized_latency_s_per_token", "mean")),
     ("tokens/s", plain("tokens_per_s")),
     ("longest wait", plain("max_wait_s")),

@@ -47,7 +47,7 @@ from alise_bench.compare.vllm_servers import (
 from alise_bench.load.request import Address, LoadRequest, post
 from alise_bench.load.result import RequestResult
 from alise_bench.processes import Child, ChildFailed, free_port, interrupted_by_signals
-from alise_bench.vllm.place import VllmPlace, parse_vllm
+from alise_bench.vllm.place import VllmPlace, model_text, parse_vllm
 from alise_bench.vllm.replay import write_table
 from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
@@ -108,7 +108,7 @@ class VllmEngine:
         """What serves and how, and what was changed of the trace."""
         return {
             "engine": "vllm",
-            "model": "tiny, random weights (tools/vllm_model.py)",
+            "model": model_text(self._place),
             "pods": len(self._variants),
             "max_num_seqs": MAX_NUM_SEQS,
             "step_seconds": STEP_SECONDS,
@@ -142,7 +142,7 @@ class VllmEngine:
         before = self._preemptions()
         with interrupted_by_signals():
             if row.dispatcher is Dispatcher.GATEWAY:
-                served = self._through_gateway(row, rows)
+                served = self._through_gateway(row, rows, self._servers)
             else:
                 plan = self._plan(row, rows, [server.address for server in self._servers])
                 served = served_directly(rows, send(plan, _bodies(rows)))
@@ -181,10 +181,12 @@ class VllmEngine:
                     raise ChildFailed("vLLM computes other token ids than the table of lengths has")
                 return
 
-    def _through_gateway(self, row: Row, rows: Sequence[TraceRow]) -> list[ServedRequest]:
+    def _through_gateway(
+        self, row: Row, rows: Sequence[TraceRow], servers: Sequence[Server]
+    ) -> list[ServedRequest]:
         port = free_port()
         self._gateways += 1
-        engines = [server.address for server in self._servers]
+        engines = [server.address for server in servers]
         config = gateway_config(row, port, engines, tier1=self._tier1)
         name = f"gateway-{self._gateways}-{row.name}"
         with running_gateway(config, name, self._folder) as gateway:

@@ -15,7 +15,7 @@ from alise_bench.engine_trials.trial import Results, Trial
 from alise_bench.overhead.console import show_tables
 from alise_bench.overhead.results import encode
 from alise_bench.processes import interrupted_by_signals
-from alise_bench.vllm.place import parse_vllm
+from alise_bench.vllm.place import model_text, parse_vllm
 from alise_core.errors import ConfigError
 
 TRIALS = {
@@ -26,6 +26,8 @@ TRIALS = {
 }
 """Module of each."""
 _SEEDS = 5
+_LARGE_MILLIONS = 20
+"""Parameters from which a model's results have a name of their own."""
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +44,9 @@ def main(arguments: list[str]) -> int:
     trial = load_trial(options.trial)
     results = _measure(options, trial)
     if options.out is not None:
-        for file in publish(trial, results, options.out):
+        millions = parse_vllm(options.vllm).millions() or 0
+        name = trial.document if millions < _LARGE_MILLIONS else f"{trial.document}-{millions}m"
+        for file in publish(trial, results, options.out, name):
             _say(f"written: {file}")
     if options.json:
         sys.stdout.write(encode(results).decode())
@@ -65,13 +69,13 @@ def load_trial(name: str) -> Trial:
     return found
 
 
-def publish(trial: Trial, results: Results, folder: Path) -> list[Path]:
-    """Write JSON and document; returns what was written.
+def publish(trial: Trial, results: Results, folder: Path, name: str) -> list[Path]:
+    """Write JSON and document, NAME.json and NAME.md; returns what was written.
 
     Raises:
         ConfigError: The folder cannot be written to.
     """
-    data, document = folder / f"{trial.document}.json", folder / f"{trial.document}.md"
+    data, document = folder / f"{name}.json", folder / f"{name}.md"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         data.write_bytes(encode(results))
@@ -105,7 +109,7 @@ def _measure(options: argparse.Namespace, trial: Trial) -> Results:
         rows = trial.run(place, Path(folder), range(1, options.seeds + 1), _say)
     conditions = {
         **machine,
-        "model": "tiny, random weights (tools/vllm_model.py)",
+        "model": model_text(place),
         "load_average": [round(before, 2), round(os.getloadavg()[0], 2)],
         **trial.conditions,
     }

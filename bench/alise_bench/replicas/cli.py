@@ -24,7 +24,7 @@ from alise_bench.replicas.results import (
 )
 from alise_bench.replicas.scenarios import CASES, ENGINES, simulate
 from alise_core.errors import ConfigError
-from alise_gateway.measure.logs import configure_logging
+from alise_core.logs import configure_logging
 
 _SECONDS, _REAL_SECONDS, _SEEDS = 90.0, 20.0, 3
 _REAL_PLACE = "real gateways, engines of 16 requests each"

@@ -1,7 +1,7 @@
 """Named workloads: real prompts with the lengths of real answers, and what they are made of.
 
 ``sample`` comes with the workbench; the others need a data directory, which whoever runs the
-benchmark names. ``mixed`` without one is the sample.
+benchmark names. ``mixed`` without one is the sample, and ``short-long`` is made of ``mixed``.
 """
 
 import csv
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, cast
 
 from alise_bench.demo.workload import read_sample
 from alise_bench.workloads.arrivals import Arrival
@@ -45,9 +46,13 @@ class WorkloadName(StrEnum):
     EXAM = "exam"
     MIXED = "mixed"
     SHAREGPT = "sharegpt"
+    SHORT_LONG = "short-long"
     SAMPLE = "sample"
 
 
+SHORT_TOKENS, LONG_TOKENS = 120, 500
+"""Of ``short-long``: answers are at most, or at least, so long."""
+_SHORTS_PER_LONG = 4
 _CHOICES: Mapping[WorkloadName, tuple[Choice, ...]] = {
     WorkloadName.ALPACA: (Choice("alpaca_dv3", "text-davinci-003"),),
     WorkloadName.CHAT: (
@@ -106,7 +111,8 @@ def load_workload(
     Args:
         name: Which.
         data_dir: Folder with the data sets; ``None`` leaves the bundled sample only.
-        seed: Of what is drawn: equal shares (``mixed``), pairs of lengths (``sharegpt``).
+        seed: Of what is drawn: equal shares (``mixed``), pairs of lengths (``sharegpt``), the
+            shorter part (``short-long``).
         ranks: Rank file of cl100k_base, see ``DataDirectory``.
 
     Raises:
@@ -114,6 +120,8 @@ def load_workload(
     """
     if name is WorkloadName.SAMPLE:
         return _sample([])
+    if name is WorkloadName.SHORT_LONG:
+        return _short_long(load_workload(WorkloadName.MIXED, data_dir, seed, ranks=ranks), seed)
     if data_dir is None and name is WorkloadName.MIXED:
         return _sample(["no data directory was named: mixed is the bundled sample"])
     if data_dir is None:
@@ -250,6 +258,22 @@ def _mixed(directory: DataDirectory, seed: int) -> Workload:
         sources += facts
     note = f"{share} prompts each of {', '.join(groups)}, drawn from the sources' rows"
     return _finish(WorkloadName.MIXED, rows, sources, [note, *_absences(directory)])
+
+
+def _short_long(mixed: Workload, seed: int) -> Workload:
+    """Short answers and long ones, four to one, and nothing between."""
+    short = [row for row in mixed.rows if row.output_tokens <= SHORT_TOKENS]
+    long = [row for row in mixed.rows if row.output_tokens >= LONG_TOKENS]
+    most = min(len(short) // _SHORTS_PER_LONG, len(long))
+    generator = random.Random(seed)  # noqa: S311
+    rows = generator.sample(short, most * _SHORTS_PER_LONG) + generator.sample(long, most)
+    text = (
+        f"{_SHORTS_PER_LONG} answers of at most {SHORT_TOKENS} tokens to one of at least "
+        f"{LONG_TOKENS}, drawn from {mixed.name}"
+    )
+    notes = [text, *cast("list[str]", mixed.facts["notes"])]
+    sources = [SourceFacts(**facts) for facts in cast("list[Any]", mixed.facts["sources"])]
+    return _finish(WorkloadName.SHORT_LONG, rows, sources, notes)
 
 
 def _sharegpt(data_dir: Path, seed: int) -> Workload:

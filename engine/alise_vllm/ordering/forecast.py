@@ -41,7 +41,10 @@ class Estimate(Protocol):
 
     @property
     def p50(self) -> float:
-        """Median of the whole answer, tokens; above 0. Bounds when it gives way to others."""
+        """Median of the whole answer as predicted at first, tokens; above 0.
+
+        Who has not come far by it is not asked for what remains.
+        """
         ...
 
     def remaining(self, generated: int, most: int) -> float:

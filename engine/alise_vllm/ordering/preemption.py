@@ -4,7 +4,10 @@ Giving way costs: what is not found again in a cache has to be computed anew. So
 only give way while much of it is still to come, for a gain that is worth it, rarely, and not twice
 before its answer has doubled in a sense: between two powers of two of generated tokens it gives
 way once at most. That bounds what is ever computed anew by twice the answer, whatever arrives.
-Source: TRAIL (only while generated < c * predicted), UniBoost (powers of two).
+Source: TRAIL (only while generated < c * predicted), UniBoost (powers of two). What is predicted
+here is what is expected by now, and not the median of the start as in TRAIL: a long answer that was
+taken for a short one would keep its slot for being nearly done, all the longer the more wrong it
+was (docs/design/0010-engine-order.md).
 """
 
 from dataclasses import dataclass
@@ -26,7 +29,8 @@ class Limits:
     """When a running request may give way.
 
     Attributes:
-        c: Only while it has generated less than this share of its predicted median; 0 is never.
+        c: Only while it has generated less than this share of what its answer is expected to be,
+            given that it has come so far; 0 is never.
         margin: Only if it still costs more by this share than what it gives way to.
         most: Only so many times.
     """
@@ -44,7 +48,12 @@ def may_give_way(work: Work, policy: Policy, limits: Limits) -> bool:
         return False
     if work.forecast is None:
         return not policy.needs_forecast
-    return work.generated < limits.c * work.forecast.p50
+    # Who is not far even by the median is spared the question: an answer is expected to be longer
+    # than it, unless it is cut.
+    generated = work.generated
+    if generated < limits.c * min(work.forecast.p50, work.max_tokens):
+        return True
+    return generated < limits.c * (generated + work.remaining_tokens())
 
 
 def stand(work: Work, policy: Policy, pace: Pace) -> None:

@@ -18,8 +18,8 @@ class OrderingSettings:
 
     Attributes:
         policy: What a request costs.
-        preemption_limit: c of limited preemption, from 0 (nobody gives way) to 1. Source: TRAIL,
-            0.8 the best of 0.2 to 1.
+        preemption_limit: c of limited preemption, from 0 (nobody gives way) to 1: the share of
+            the expected answer up to which one gives way. Source: TRAIL, 0.8 the best of 0.2 to 1.
         margin: By how much cheaper a request has to be than the one that gives way to it.
         max_preemptions: Times that one request gives way, those that memory forced included.
         aging_halving_seconds: Age that halves a cost; 0 is never. Source: TIE, 0.9 in 30 s.

@@ -152,20 +152,21 @@ def test_a_probe_s_estimate_moves_a_request_that_waits() -> None:
 
 
 def test_a_probe_s_estimate_counts_for_a_request_that_runs() -> None:
-    made = order(preemption_limit=1.0)
+    made = order(preemption_limit=0.9)
     work = admitted(made, 1_000)
     work.generated = 100
     made.stand(work)
     before, left = work.standing, work.remaining_tokens()
     assert made.may_give_way(work)
 
-    made.refine(work, Probe(110), 0.0)
+    made.refine(work, Probe(120), 0.0)
     made.stand(work)
 
-    assert work.remaining_tokens() == 10 < left
+    assert work.remaining_tokens() == 20 < left
+    assert made.may_give_way(work)
     assert work.standing < before
-    made.refine(work, Probe(90), 0.0)
-    assert not made.may_give_way(work), "it is past its median"
+    made.refine(work, Probe(110), 0.0)
+    assert not made.may_give_way(work), "its end is near"
     assert work not in made.line
 
 

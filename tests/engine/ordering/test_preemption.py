@@ -39,7 +39,7 @@ def test_a_long_request_gives_way_to_a_short_one() -> None:
     "fields",
     [
         {"generated": 0},
-        {"generated": 801},
+        {"generated": 1_001, "max_tokens": 1_200},
         {"preemptions": 2},
         {"generated": 127, "gave_way_at": 64},
         {"promoted": True},
@@ -55,10 +55,33 @@ def test_who_does_not_give_way(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"generated": 799}, {"preemptions": 1}, {"generated": 128, "gave_way_at": 127}],
+    [
+        {"generated": 799},
+        {"generated": 3_000},
+        {"preemptions": 1},
+        {"generated": 128, "gave_way_at": 127},
+    ],
 )
 def test_who_just_still_does(fields: dict[str, Any]) -> None:
     assert may_give_way(running(**fields), SRPT, LIMITS)
+
+
+def test_an_answer_that_outran_its_prediction_gives_way_like_the_long_one_that_it_is() -> None:
+    taken_for_short, long = running(60, generated=200), running(2_000, generated=200)
+
+    assert may_give_way(taken_for_short, SRPT, LIMITS)
+    assert choose_victim(make(20), [taken_for_short, long], SRPT, LIMITS, PACE) is long
+    assert choose_victim(make(5), [taken_for_short], SRPT, LIMITS, PACE) is taken_for_short
+
+
+@given(st.integers(1, 4_000), st.integers(1, 4_000), st.integers(1, 4_000), st.floats(0.05, 1.0))
+def test_the_short_way_to_the_answer_is_only_that(
+    p50: int, generated: int, most: int, c: float
+) -> None:
+    work = running(p50, generated=min(generated, most), max_tokens=most)
+    expected = work.generated + work.remaining_tokens()
+
+    assert may_give_way(work, SRPT, Limits(c, 0.25, 2)) == (work.generated < c * expected)
 
 
 def test_the_gain_has_to_exceed_the_margin_and_what_is_done_again() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from alise_gateway.measure.logs import configure_logging
+from alise_core.logs import configure_logging
 
 
 @pytest.fixture
@@ -93,6 +93,7 @@ def test_levels_below_are_silent(stream: StringIO) -> None:
     logging.getLogger("b").debug("no")
     logging.getLogger("httpx").info("HTTP Request: GET http://backend/health")
     logging.getLogger("uvicorn.access").info("GET /healthz")
+    logging.getLogger("aiohttp.access").info("GET /healthz")
     assert stream.getvalue() == ""
 
 

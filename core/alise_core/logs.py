@@ -1,9 +1,9 @@
-"""Every line of the process as one JSON object, whoever wrote it.
+"""Every line of a process as one JSON object, whoever wrote it: the gateway's and the operator's.
 
 structlog is routed through the standard library's root logger, and so are uvicorn, httpx and all
-others, so that one formatter writes them all. Finished requests take the shorter way of
-``access_log``. Foreign text (other libraries' messages, exception texts) is cut, because it may
-quote what a client or a backend sent.
+others, so that one formatter writes them all. Foreign text (other libraries' messages, exception
+texts) is cut, because it may quote what a client or a backend sent. Needs structlog, which the
+engine plugin does without: it does not import this.
 """
 
 import logging
@@ -21,10 +21,11 @@ _FRAMES: Final = 20
 _COMMON_KEYS: Final = ("timestamp", "level", "event")
 
 _LIBRARY_LEVELS: Final = {
-    # One line per probe and per scrape would bury everything else; requests have their own line.
+    # One line per request, probe or scrape would bury everything else.
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "uvicorn.access": logging.WARNING,
+    "aiohttp.access": logging.WARNING,
 }
 
 
@@ -81,11 +82,11 @@ def _tame_libraries() -> None:
 
 def _cut_message(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     del logger, method
-    event["event"] = cut(str(event["event"]))
+    event["event"] = _cut(str(event["event"]))
     return event
 
 
-def cut(text: str) -> str:
+def _cut(text: str) -> str:
     """Foreign text, at most ``FOREIGN_TEXT_CHARS`` long."""
     return text if len(text) <= FOREIGN_TEXT_CHARS else text[: FOREIGN_TEXT_CHARS - 3] + "..."
 
@@ -96,7 +97,7 @@ def _render_exception(logger: WrappedLogger, method: str, event: EventDict) -> E
     error = _exception_of(event.pop("exc_info", None))
     if error is not None:
         event["exception"] = type(error).__name__
-        event["error"] = cut(str(error))
+        event["error"] = _cut(str(error))
         event["stack"] = _places(error.__traceback__)
     return event
 
