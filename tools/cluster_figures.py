@@ -31,11 +31,11 @@ that shows it.
 
 *Idle* is one installation that follows two engines. *Scale* is another that follows 1,000 pods in
 100 pools; one simulated engine answers at the addresses of all of them, and is asked for each
-every 20 s for health and every 20 s for figures. One more pod is alone in serving a model: a
-change is over with the first request for that model which is answered, or refused. *Replicas* are
-three gateways in front of two engines of 20 requests each, asked by 48, 9 and 3 clients: what
-engines said they had at most, as part of what is allowed, and for how long one was idle, or had
-more than 15 % to spare, while a request waited at some gateway."""
+every 20 s for health and every 20 s for figures. There a look is at all 1,000 endpoints, so that
+nothing quicker than *look at all endpoints* could be seen. *Replicas* are three gateways in front
+of two engines of 32 requests each, asked by 96, 18 and 6 clients: what engines said they had at
+most, as part of what is allowed, and for how long one was idle, or had more than 15 % to spare,
+while a request waited at some gateway."""
 
 
 def main() -> int:
