@@ -48,10 +48,10 @@ def may_give_way(work: Work, policy: Policy, limits: Limits) -> bool:
         return False
     if work.forecast is None:
         return not policy.needs_forecast
-    # Who is not far even by the median is spared the question: an answer is expected to be longer
-    # than it, unless it is cut.
+    # Who is not far even by half the median is spared the question: an answer that is cut there or
+    # later is expected to be that long, for in one of two cases it is at least twice that.
     generated = work.generated
-    if generated < limits.c * min(work.forecast.p50, work.max_tokens):
+    if generated < limits.c * min(work.forecast.p50, work.max_tokens) / 2:
         return True
     return generated < limits.c * (generated + work.remaining_tokens())
 
