@@ -72,6 +72,7 @@ def test_secrets_are_made_by_the_commands_above_and_readable() -> None:
 
     assert made == keys | {(admin["name"], admin["key"])}
     assert {name for name, _ in keys} <= set(values["gateway"]["secretNames"])
+    assert admin["name"] in values["operator"]["adminTokenSecretNames"]
 
 
 def test_flags_are_those_that_the_plugin_documents() -> None:

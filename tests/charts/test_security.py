@@ -104,7 +104,9 @@ def test_the_gateway_reads_only(name: str, helm: Helm) -> None:
 
 
 def test_without_names_no_secret_is_readable(helm: Helm) -> None:
-    rendered = helm.render({"gateway": {"secretNames": []}})
+    rendered = helm.render(
+        {"gateway": {"secretNames": []}, "operator": {"adminTokenSecretNames": []}}
+    )
 
     for component in ("gateway", "operator"):
         assert not [rule for rule in rules(rendered, component) if "secrets" in rule["resources"]]

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from alise_bench.sim.api.errors import SchemaError
 
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Objects = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
+"""The first that is none ends the look: a hundred thousand findings would take seconds to write."""
 
 
 class _Body(BaseModel):
@@ -38,11 +40,11 @@ class StreamOptions(BaseModel):
 class ChatBody(_Body):
     """``POST /v1/chat/completions``."""
 
-    messages: list[dict[str, Any]]
+    messages: Objects
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     tool_choice: str | dict[str, Any] | None = None
 
 
@@ -60,7 +62,7 @@ class CompletionBody(_Body):
 class ResponsesBody(_Body):
     """``POST /v1/responses``."""
 
-    input: str | list[dict[str, Any]]
+    input: str | Objects
     instructions: str | None = None
     max_output_tokens: int | None = None
 
@@ -69,11 +71,11 @@ class MessagesBody(_Body):
     """``POST /v1/messages``."""
 
     model: str
-    messages: list[dict[str, Any]]
+    messages: Objects
     max_tokens: int
-    system: str | list[dict[str, Any]] | None = None
+    system: str | Objects | None = None
     stop_sequences: list[str] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     tool_choice: dict[str, Any] | None = None
 
 
