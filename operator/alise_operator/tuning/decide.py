@@ -32,6 +32,7 @@ from alise_operator.tuning.pace import (
     has_room,
     hot_enough,
     kept_back,
+    longest_calm,
     noted,
     too_soon,
 )
@@ -266,8 +267,11 @@ def _remembering(
     """Since when it has been hot, or calm, and how much came meanwhile."""
     marks = spec.pressure
     hot = memory.hot_since if memory.hot_since is not None else now
-    calm = memory.calm_since if memory.calm_since is not None else now
-    peak = max(memory.calm_peak if memory.calm_since is not None else 0.0, pressure.high)
+    since = memory.calm_since
+    if since is not None and now - since >= longest_calm(memory, spec.pace):
+        since = None
+    calm = now if since is None else since
+    peak = max(0.0 if since is None else memory.calm_peak, pressure.high)
     is_calm = pressure.high < marks.low
     factor = capacity_factor(memory.desired.dtype)
     return replace(

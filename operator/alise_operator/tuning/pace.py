@@ -127,6 +127,17 @@ def calm_needed(knob: Knob, memory: TunerMemory, pace: PaceSpec) -> float:
     return pace.stabilization_seconds * factor * 2.0 ** memory.regrets_of(knob)
 
 
+def longest_calm(memory: TunerMemory, pace: PaceSpec) -> float:
+    """Seconds after which a calm is measured anew.
+
+    Every knob that may be turned down has been by then. What was not would have brought pressure
+    back at the calm's peak, and a peak that long ago says nothing of now: where load falls slowly,
+    every calm begins with pressure just below the low mark.
+    """
+    needed = max(calm_needed(knob, memory, pace) for knob in Knob)
+    return needed + pace.stabilization_seconds
+
+
 def noted(step: Step, memory: TunerMemory, pace: PaceSpec, now: float) -> TunerMemory:
     """A step is taken, or recommended."""
     keep = max(KEEP_SECONDS, pace.stabilization_seconds)

@@ -259,6 +259,19 @@ def test_exact_kv_is_not_given_back_while_the_pressure_would_return() -> None:
     assert story.memory.cold.after == "auto"
 
 
+def test_exact_kv_is_given_back_where_the_load_fell_slowly() -> None:
+    story = Story(FakePool.of(2, load=2.6, plugin=False))
+    story.until(Why.ROLLED_OUT)
+    story.pool.load = 1.9  # calm, and too much for an exact cache
+    story.until(Why.WOULD_RETURN)
+    story.pool.load = 0.4
+
+    story.until(Why.CALM, steps=600)
+
+    assert story.memory.cold is not None
+    assert story.memory.cold.after == "auto"
+
+
 def test_half_of_a_packed_cache_is_a_whole_exact_one() -> None:
     story = Story(FakePool.of(2, load=2.6, plugin=False))
     story.until(Why.ROLLED_OUT)
