@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from running.cluster import quickstart
+from running.cluster import helm_command, quickstart
 from running.cluster.cluster import Cluster
+from running.cluster.helm import values_of
 from running.cluster.own import BINARIES
 from running.scrape import eventually
 
@@ -57,6 +58,8 @@ def run(cluster: Cluster, directory: Path) -> Iterator["Run"]:
             "KUBECONFIG": str(cluster.kubeconfig),
             "PYTHONPATH": str(quickstart.ROOT / "e2e"),
             "HOME": str(directory),
+            # Where images have no registry the command is what a reader types, and no more.
+            helm_command.VALUES: json.dumps(values_of(cluster) if cluster.registry else {}),
         },
     )
     yield made

@@ -33,9 +33,7 @@ class Release:
         self._api = cluster.api
         self.namespace = namespace
         self.name = name
-        image = {"image": {"tag": "e2e"}}
-        common = {"image": {"registry": cluster.registry}, "gateway": image, "operator": image}
-        self._common = merged(merged(QUICK, common), cluster.values)
+        self._common = merged(QUICK, values_of(cluster))
         self._helm = Config(kubeconfig_path=cluster.kubeconfig, namespace=namespace)
 
     @property
@@ -102,6 +100,13 @@ class Release:
             wait_until_rolled_out(
                 self._api, {**item, "apiVersion": "apps/v1", "kind": "Deployment"}
             )
+
+
+def values_of(cluster: Cluster) -> dict[str, Any]:
+    """What every release there needs: the names of the working tree's images, room for all pods."""
+    image = {"image": {"tag": "e2e"}}
+    common = {"image": {"registry": cluster.registry}, "gateway": image, "operator": image}
+    return merged(common, cluster.values)
 
 
 def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 Usage: ``python -m running.cluster.helm_command install NAME CHART --namespace NAMESPACE
 [--create-namespace] [--wait]``, or ``uninstall NAME --namespace NAMESPACE``, with ``KUBECONFIG`` in
-the environment. Knows no more of Helm's command line than the documents use.
+the environment. Knows no more of Helm's command line than the documents use; what a cluster of
+tests needs beside that, its images' names, is in ``ALISE_E2E_HELM_VALUES`` as JSON.
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 from helm_python import Config
 
+VALUES = "ALISE_E2E_HELM_VALUES"
 TIMEOUT_SECONDS = 120
 
 
@@ -33,6 +36,7 @@ def main() -> None:
             helm.install(
                 options.chart,
                 options.name,
+                json.loads(os.environ.get(VALUES, "{}")),
                 namespace=options.namespace,
                 create_namespace=options.create_namespace,
                 wait=options.wait,
