@@ -8,6 +8,13 @@ from running.cluster.rollout import ready_pods, scale, wait_until_rolled_out
 from running.scrape import eventually
 
 
+def leads_somewhere(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=10).is_success
+    except httpx.ConnectError:
+        return False
+
+
 def test_pods_serve_behind_their_service_and_go_when_scaled_down(
     cluster: Cluster, namespace: str
 ) -> None:
@@ -16,6 +23,8 @@ def test_pods_serve_behind_their_service_and_go_when_scaled_down(
     wait_until_rolled_out(cluster.api, engines)
 
     url = cluster.url(namespace, "engine", "http")
+    # A node's proxy learns of endpoints on its own, at some time after the pods are ready.
+    eventually(lambda: leads_somewhere(url), 30, "the Service leads to the pods")
     models = httpx.get(f"{url}/v1/models", timeout=10).json()["data"]
     assert [model["id"] for model in models] == [objects.MODEL]
 
