@@ -72,7 +72,9 @@ class Many:
 def engines(cluster: Cluster) -> Iterator[None]:
     """Answer at every address that belongs to this network namespace."""
     if not network.inside() or cluster.containers:
-        pytest.skip("pods that run nothing need a node that leaves them alone, which no kubelet does")
+        pytest.skip(
+            "pods that run nothing need a node that leaves them alone, which no kubelet does"
+        )
     program = str(Path(sys.prefix) / "bin/alise")
     with ExitStack() as stack:
         for port, model in ENGINES.items():
