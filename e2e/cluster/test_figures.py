@@ -10,7 +10,7 @@ from running.cluster.api import Object, path_of
 from running.cluster.figures import Figures
 from running.cluster.installation import Installation
 from running.cluster.objects import ENGINE_PORT
-from running.cluster.rollout import ready_pods
+from running.cluster.rollout import ready_pods, seconds_until_told
 from running.node.pod import HANDS_OFF
 from running.node.usage import cpu_seconds, resident_bytes
 
@@ -67,21 +67,16 @@ def test_endpoint_changes_reach_routing(
 
 def test_a_changed_spec_is_told_of_in_its_status(site: Installation, figures: Figures) -> None:
     path = f"/apis/alise.dev/v1alpha1/namespaces/{site.namespace}/modelpools/engines"
-    took = []
-    for number in range(1 + RECONCILED):
-        changed = site.api.patch(path, {"spec": {"maxInFlightPerEndpoint": 200 + number}})
-        written, generation = time.monotonic(), changed["metadata"]["generation"]
-        site.api.wait(
+    took = [
+        seconds_until_told(
+            site.api,
             path,
-            lambda item, wanted=generation: (
-                item.get("status", {}).get("observedGeneration")  # type: ignore[misc]
-                == wanted
-            ),
+            {"maxInFlightPerEndpoint": 200 + number},
             # Of a new installation the first operator has yet to lead.
             LOST_SECONDS if number else LEADING_SECONDS,
-            "the operator has seen the change",
         )
-        took.append(time.monotonic() - written)
+        for number in range(1 + RECONCILED)
+    ]
 
     figures.add_latencies("spec_change_to_status", took[1:])
 

@@ -21,6 +21,7 @@ from running.cluster.figures import Figures
 from running.cluster.helm import Release
 from running.cluster.installation import Installation
 from running.cluster.namespaces import namespaces
+from running.cluster.rollout import seconds_until_told
 from running.node.pod import HANDS_OFF
 from running.node.usage import cpu_seconds, resident_bytes
 from running.process import ServerProcess
@@ -204,20 +205,14 @@ def test_one_pod_of_a_thousand_changes(many: Many, figures: Figures) -> None:
 
 def test_one_spec_of_a_hundred_changes(many: Many, figures: Figures) -> None:
     site = many.site
-    took = []
-    for number in range(1 + CHANGES):
-        path = path_of(pool(site.namespace, many.pools[number]))
-        changed = site.api.patch(path, {"spec": {"maxInFlightPerEndpoint": 100}})
-        written, generation = time.monotonic(), changed["metadata"]["generation"]
-        site.api.wait(
-            path,
-            lambda item, wanted=generation: (
-                item.get("status", {}).get("observedGeneration")  # type: ignore[misc]
-                == wanted
-            ),
+    took = [
+        seconds_until_told(
+            site.api,
+            path_of(pool(site.namespace, many.pools[number])),
+            {"maxInFlightPerEndpoint": 100},
             LOST_SECONDS if number else LEADING_SECONDS,
-            "the operator has seen the change",
         )
-        took.append(time.monotonic() - written)
+        for number in range(1 + CHANGES)
+    ]
 
     figures.add_latencies("scale_spec_change_to_status", took[1:])

@@ -6,7 +6,7 @@ The controllers are those of ``rolling_workload``; engines show what their pod w
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -28,6 +28,7 @@ from alise_operator.tuning.tender import KvTuner
 from fakes.clock import FakeClock
 from fakes.custom_objects import a_policy, stored
 from fakes.rolling_workload import LABELS, Conflict, FakePod, FakeWorkload, Json
+from fakes.streamed import streamed
 
 REF = PoolRef("x", Kind.MODEL_POOL, "chat")
 KEY = "engine-key"
@@ -162,14 +163,14 @@ class EnginesOfPods(httpx.AsyncBaseTransport):
         if pod is None:
             raise httpx.ConnectError("refused")
         if request.url.path == "/metrics":
-            return _answer(200, self._page(pod))
+            return streamed(200, self._page(pod))
         if request.url.path == "/alise/state":
-            return _answer(404, "{}")
+            return streamed(404, "{}")
         if self.refuses or request.headers.get("authorization") != f"Bearer {KEY}":
-            return _answer(500, "{}")
+            return streamed(500, "{}")
         if request.url.path == "/v1/models":
-            return _answer(200, json.dumps({"data": [{"id": "m"}]}))
-        return _answer(200, json.dumps(self._completion(pod, json.loads(await request.aread()))))
+            return streamed(200, json.dumps({"data": [{"id": "m"}]}))
+        return streamed(200, json.dumps(self._completion(pod, json.loads(await request.aread()))))
 
     def _page(self, pod: FakePod) -> str:
         served = self._served.get(pod.uid, 0)
@@ -192,20 +193,6 @@ class EnginesOfPods(httpx.AsyncBaseTransport):
         likely = -5.0 if dtype_of(pod) in self.misread else -0.7
         scores = [{str(token): {"logprob": likely}} for token in body["prompt"]]
         return {"choices": [{"prompt_logprobs": [None, *scores[1:]]}]}
-
-
-class _Body(httpx.AsyncByteStream):
-    """Read as from a socket."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._text.encode()
-
-
-def _answer(status: int, text: str) -> httpx.Response:
-    return httpx.Response(status, stream=_Body(text))
 
 
 def dtype_of(pod: FakePod) -> str:

@@ -4,7 +4,7 @@ An ``httpx`` transport; the figures of the metrics page are those of the test.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -19,6 +19,7 @@ from alise_vllm.tier.eviction import Arc, Lru, Policy
 from alise_vllm.tier.ewt import Ewt, Waits
 from alise_vllm.tier.settings import Bounds, TierSettings
 from alise_vllm.tier.tuning import Tier
+from fakes.streamed import streamed
 from fakes.tier import SHAPE
 
 CHUNK = SHAPE.raw_bytes
@@ -147,26 +148,12 @@ class EngineNet(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("refused")
         path = request.url.path
         if path == "/metrics":
-            return _answer(200, engine.page())
+            return streamed(200, engine.page())
         if not engine.plugin:
-            return _answer(404, '{"detail": "Not Found"}')
+            return streamed(404, '{"detail": "Not Found"}')
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            return _answer(401, '{"error": {"message": "no token"}}')
+            return streamed(401, '{"error": {"message": "no token"}}')
         if path == "/alise/state":
-            return _answer(200, json.dumps({"engines": [engine.panel.state()]}))
+            return streamed(200, json.dumps({"engines": [engine.panel.state()]}))
         reply = engine.tune(await request.aread())
-        return _answer(reply.status, json.dumps(reply.content))
-
-
-class _Body(httpx.AsyncByteStream):
-    """Read as from a socket."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._text.encode()
-
-
-def _answer(status: int, text: str) -> httpx.Response:
-    return httpx.Response(status, stream=_Body(text))
+        return streamed(reply.status, json.dumps(reply.content))

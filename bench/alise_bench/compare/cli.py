@@ -141,7 +141,7 @@ def _compare(options: argparse.Namespace, rows: list[Row]) -> Results:
     else:
         found = compare_workload(engine, rows, Library(), source, points, _say)
     results = _results(machine, engine, found)
-    if options.workload == WorkloadName.SHORT_LONG and usual_of(options.engine).among is not ROWS:
+    if options.workload == WorkloadName.SHORT_LONG and options.engine == "plugin":
         return msgspec.structs.replace(results, goals=judge_engine(results.rows))
     return results
 

@@ -5,14 +5,13 @@ what is not longer than the mean answer, long the rest: with four short answers 
 nothing between, that is which of the two it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alise_bench.compare.goals import ratios
+from alise_bench.compare.goals import judged, ratios
 from alise_bench.compare.results import Judged, RowResult
 from alise_bench.compare.tables import Pick, part, plain
 from alise_bench.load.distribution import spread
-from alise_bench.overhead.goals import Verdict
 from alise_bench.overhead.tables import number
 
 _STOCK, _TRUTH = "vllm-fcfs", "oracle"
@@ -30,11 +29,11 @@ class _Goal:
         return value >= self.bound if self.at_least else value <= self.bound
 
 
-SHORT = part("ttlt_s", "p95", "up_to_mean")
-LONG = part("ttlt_s", "mean", "above_mean")
+_SHORT = part("ttlt_s", "p95", "up_to_mean")
+_LONG = part("ttlt_s", "mean", "above_mean")
 _GOALS = (
-    _Goal("short answers' p95 TTLT", SHORT, 0.35),
-    _Goal("long answers' mean TTLT", LONG, 1.2),
+    _Goal("short answers' p95 TTLT", _SHORT, 0.35),
+    _Goal("long answers' mean TTLT", _LONG, 1.2),
     _Goal("tokens/s", plain("tokens_per_s"), 0.97, at_least=True),
 )
 
@@ -56,14 +55,7 @@ def _judge(rows: Sequence[RowResult], goal: _Goal, subject: str, rho: float) -> 
     measured = spread(ratios(here, subject, _STOCK, goal.pick))
     text = f"{goal.text} at rho {rho:.3g}, {subject} by {_STOCK}"
     bound = f"{'>=' if goal.at_least else '<='} {goal.bound:g}"
-    if measured is None:
-        return Judged(text, bound, None, Verdict.OPEN, f"{_STOCK} was not run")
-    if goal.kept(measured.median):
-        return Judged(text, bound, measured, Verdict.PASS)
-    return Judged(text, bound, measured, Verdict.FAIL, "; ".join(_reasons(here, goal)))
-
-
-def _reasons(here: Sequence[RowResult], goal: _Goal) -> Iterator[str]:
+    passed = measured is not None and goal.kept(measured.median)
     truth = spread(ratios(here, _TRUTH, _STOCK, goal.pick))
-    if truth is not None:
-        yield f"with the true lengths {number(truth.median)}"
+    reason = "" if truth is None else f"with the true lengths {number(truth.median)}"
+    return judged(text, bound, measured, passed, reason)

@@ -216,15 +216,16 @@ def _with_truth(truth: Spread | None, limit: float, *, floor: bool = False) -> s
 
 def _at_most(text: str, limit: float, measured: Spread | None, reason: str) -> Judged:
     passed = measured is not None and measured.median <= limit
-    return _judged(text, f"<= {limit:g}", measured, passed, reason)
+    return judged(text, f"<= {limit:g}", measured, passed, reason)
 
 
 def _at_least(text: str, limit: float, measured: Spread | None, reason: str) -> Judged:
     passed = measured is not None and measured.median >= limit
-    return _judged(text, f">= {limit:g}", measured, passed, reason)
+    return judged(text, f">= {limit:g}", measured, passed, reason)
 
 
-def _judged(text: str, bound: str, measured: Spread | None, passed: bool, reason: str) -> Judged:
+def judged(text: str, bound: str, measured: Spread | None, passed: bool, reason: str) -> Judged:
+    """A verdict; the reason is told of a miss only."""
     if measured is None:
         return Judged(text, bound, None, Verdict.OPEN, "not run")
     verdict = Verdict.PASS if passed else Verdict.FAIL

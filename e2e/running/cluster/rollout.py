@@ -1,5 +1,7 @@
 """Waiting for what controllers do."""
 
+import time
+
 from running.cluster.api import Api, Object, condition, path_of
 
 ROLLOUT_SECONDS = 150.0
@@ -30,3 +32,16 @@ def ready_pods(api: Api, namespace: str, labels: dict[str, str]) -> list[Object]
 def scale(api: Api, deployment: Object, replicas: int) -> None:
     """Ask for another number of pods; does not wait."""
     api.patch(f"{path_of(deployment)}/scale", {"spec": {"replicas": replicas}})
+
+
+def seconds_until_told(api: Api, path: str, spec: Object, patience_seconds: float) -> float:
+    """Change an object's spec; how long until its status says that the operator has seen that."""
+    changed = api.patch(path, {"spec": spec})
+    written, generation = time.monotonic(), changed["metadata"]["generation"]
+    api.wait(
+        path,
+        lambda item: item.get("status", {}).get("observedGeneration") == generation,
+        patience_seconds,
+        "the operator has seen the change",
+    )
+    return time.monotonic() - written
