@@ -93,6 +93,31 @@ async def test_clients_are_served_and_sent_away_before_a_drain() -> None:
         assert [line["outcome"] for line in gateway.requests()] == ["completed"] * 2
 
 
+@pytest.mark.parametrize(("linger_seconds", "status"), [(30, 200), (0, 503)])
+async def test_a_stream_that_began_before_does_not_close_its_connection(
+    linger_seconds: float, status: int
+) -> None:
+    """Its head has said nothing of an end: the next request is read, and its answer says so."""
+    async with (
+        running_engine(fast_engine(0.002, lengths=replaying(hello=60))) as engine,
+        running_gateway(engine.url, timeouts={"linger_seconds": linger_seconds}) as gateway,
+        connected(gateway.port) as client,
+    ):
+        client.send(post(chat(max_tokens=60, stream=True)))
+        assert (await client.head())[0] == 200
+        stopping = asyncio.create_task(gateway.app.stop())
+        await eventually(lambda: gateway.app.pipeline.is_leaving)
+        assert gateway.app.pipeline.active == 1
+        while await client.event():
+            pass
+        client.send(post(chat(max_tokens=1)))
+        reply = await client.reply()
+        assert (reply.status, reply.headers["connection"]) == (status, "close")
+        client.writer.close()
+        gateway.app.hurry()
+        await stopping
+
+
 async def test_what_runs_may_finish_and_what_waits_too() -> None:
     lengths = replaying(hello=30)
     async with (

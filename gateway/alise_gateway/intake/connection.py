@@ -28,6 +28,9 @@ from alise_gateway.settings import LimitSettings, TimeoutSettings
 _WRITE_HIGH_WATER_BYTES = 64 * 1024
 _MAX_AHEAD_BYTES = 256 * 1024
 _MAX_LINGER_BYTES = 4 * 1024 * 1024
+_FAREWELL_SECONDS = 1.0
+"""After an answer that did not say that it is the last one, a client may send its next request
+before it sees the connection's end: so long the request is still read, and answered."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -111,12 +114,18 @@ class ClientConnection(asyncio.Protocol):
         return self.transport.write
 
     def end(self, data: bytes, *, keep_alive: bool) -> None:
-        """Send the last bytes of the answer and go on to the next request."""
+        """Send the last bytes of the answer and go on to the next request.
+
+        Args:
+            data: The last bytes.
+            keep_alive: What the answer's head said. It may have been sent before the server began
+                to leave; then the answer to the next request says that it is the last one.
+        """
         if data:
             self.transport.write(data)
         self._exchange = None
         self._current = None
-        if self._closing or not keep_alive:
+        if not keep_alive:
             self._drain()
         elif self._ahead:
             # Not at once: a pipeline of immediate answers would recurse.
@@ -167,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()  # idle for too long, or the client does not read
 
     def shut_down(self) -> None:
-        """Close when idle; an answer in progress ends first."""
+        """Close when idle; an answer in progress ends first, and says that it is the last one."""
         self._closing = True
         idle = self._phase is Phase.IDLE and self._current is None and not self._ahead
         if idle and self._made:
@@ -316,7 +325,10 @@ class ClientConnection(asyncio.Protocol):
             self._say_last_words()
             return
         if self._phase is Phase.IDLE:
-            self._deadline = self._clock.now() + self._timeouts.keep_alive_seconds
+            patience = self._timeouts.keep_alive_seconds
+            if self._closing:
+                patience = min(patience, _FAREWELL_SECONDS)
+            self._deadline = self._clock.now() + patience
         elif self._continue_due:
             self._invite_body()
         self._resume_reading()

@@ -147,6 +147,7 @@ class StreamAnswer:
         "_aligned",
         "_committed",
         "_held",
+        "_keep_alive",
         "_may_align",
         "_may_pass",
         "_owner",
@@ -188,6 +189,8 @@ class StreamAnswer:
         self._takes_chunks = sink.takes_chunks
         self._may_align = sink.takes_chunks and request.tier_echo is None
         self._committed = False
+        # What the head said, once it is sent: a gateway that leaves meanwhile keeps its word.
+        self._keep_alive = False
         self._held = b""
         # Committed, chunked on both sides, between two events, and with nothing to change.
         self._aligned = False
@@ -249,7 +252,8 @@ class StreamAnswer:
         fields = self._owner.commit()
         if self._takes_chunks:
             fields += _CHUNKED_FIELD
-        if not (self._takes_chunks and self._sink.keeps_alive):
+        self._keep_alive = self._takes_chunks and self._sink.keeps_alive
+        if not self._keep_alive:
             fields += _CLOSE_FIELD
         self._committed = True
         out, self._held = self._held, b""
@@ -285,9 +289,8 @@ class StreamAnswer:
 
     def _finish_sink(self, event: bytes, before: bytes = b"") -> None:
         if self._takes_chunks:
-            self._sink.end(before + chunk(event) + LAST_CHUNK, keep_alive=self._sink.keeps_alive)
-        else:
-            self._sink.end(before + event, keep_alive=False)
+            event = chunk(event) + LAST_CHUNK
+        self._sink.end(before + event, keep_alive=self._keep_alive)
 
     def _refuse(self) -> None:
         error = self._stream.error or b"{}"
@@ -303,6 +306,7 @@ class BodyAnswer:
         "_echo",
         "_held",
         "_held_bytes",
+        "_keep_alive",
         "_owner",
         "_reader",
         "_sink",
@@ -332,6 +336,7 @@ class BodyAnswer:
         self._held_bytes = 0
         self._tail = b""
         self._committed = False
+        self._keep_alive = False
 
     def on_head(self) -> None:
         """The body may be empty."""
@@ -378,10 +383,8 @@ class BodyAnswer:
             self._send_whole(body)
         else:
             self.usage = tail_usage(self._tail)
-            chunks = self._sink.takes_chunks
-            self._sink.end(
-                LAST_CHUNK if chunks else b"", keep_alive=chunks and self._sink.keeps_alive
-            )
+            last = LAST_CHUNK if self._sink.takes_chunks else b""
+            self._sink.end(last, keep_alive=self._keep_alive)
         self._owner.on_answered(reusable=reusable)
 
     def _send_whole(self, body: bytes) -> None:
@@ -389,12 +392,12 @@ class BodyAnswer:
         if self._echo is not None:
             body = self._echo.in_body(body)
         self._committed = True
-        keep_alive = self._sink.keeps_alive
+        self._keep_alive = self._sink.keeps_alive
         fields = self._owner.commit() + b"content-length: %d\r\n" % len(body)
-        if not keep_alive:
+        if not self._keep_alive:
             fields += _CLOSE_FIELD
         self.sent_bytes = len(body)
-        self._sink.end(reply_head(self.head, fields) + body, keep_alive=keep_alive)
+        self._sink.end(reply_head(self.head, fields) + body, keep_alive=self._keep_alive)
 
     def _stop_holding(self) -> None:
         if self.head.status >= _FIRST_ERROR_STATUS:
@@ -406,7 +409,8 @@ class BodyAnswer:
         fields = self._owner.commit()
         if chunks:
             fields += _CHUNKED_FIELD
-        if not (chunks and self._sink.keeps_alive):
+        self._keep_alive = chunks and self._sink.keeps_alive
+        if not self._keep_alive:
             fields += _CLOSE_FIELD
         self._sink.write(reply_head(self.head, fields))
         held, self._held = b"".join(self._held), []

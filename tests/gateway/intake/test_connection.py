@@ -414,6 +414,31 @@ class TestEndings:
         assert b"connection: close" in busy.transport.take()
         assert busy.transport.eof
 
+    def test_a_head_that_is_sent_keeps_its_word(self) -> None:
+        client = held()
+        client.send(GET)
+        client.connection.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        client.connection.shut_down()
+        client.connection.end(b"0\r\n\r\n", keep_alive=True)
+        assert not client.is_over
+        client.transport.take()
+        client.send(GET)
+        client.handler.answer()
+        answer = client.transport.take()
+        assert statuses(answer) == [200]
+        assert b"connection: close" in answer
+        assert client.transport.eof
+
+    def test_no_next_request_is_waited_for_long(self) -> None:
+        client = held()
+        client.send(GET)
+        client.connection.shut_down()
+        client.connection.end(b"0\r\n\r\n", keep_alive=True)
+        client.wait(0.9)
+        assert not client.is_dropped()
+        client.wait(0.2)
+        assert client.is_dropped()
+
     @pytest.mark.parametrize("leave", ["shut_down", "abort"])
     def test_leaving_between_accepting_and_connecting(self, leave: str) -> None:
         """Between the two asyncio runs whatever else is due, a drain of the gateway included."""

@@ -91,6 +91,16 @@ class TestStreams:
         assert (b"connection", b"close") in list(head.headers)
         assert bench.sink.ended is False
 
+    @pytest.mark.parametrize("alive", [True, False])
+    def test_the_end_keeps_what_the_head_promised(self, alive: bool) -> None:
+        bench = AttemptBench(sink=FakeSink(keeps_alive=alive))
+        bench.receive(STREAM + chunk(EVENT))
+        bench.sink.keeps_alive = not alive
+        bench.receive(chunk(DONE) + b"0\r\n\r\n")
+        head, _ = seen_by_client(bench)
+        assert ((b"connection", b"close") in list(head.headers)) is not alive
+        assert bench.sink.ended is alive
+
     def test_a_backend_without_chunks(self) -> None:
         bench = AttemptBench()
         bench.receive(SSE + b"\r\n" + EVENT, DONE)
@@ -222,6 +232,7 @@ class TestBodies:
         reads = [data[i : i + 50_000] for i in range(0, len(data), 50_000)]
         bench.receive(*reads[:-1])
         assert bench.commits == 1
+        bench.sink.keeps_alive = False  # too late: the head is sent
         bench.receive(reads[-1])
         assert seen_by_client(bench)[1] == body
         assert bench.attempt.usage == Usage(None, 9, None)
