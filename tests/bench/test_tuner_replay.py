@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from alise_bench.tuner.cli import main
+from alise_bench.tuner.sketch import SketchedPool
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_core.errors import ConfigError
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.memory import TunerMemory
 from alise_operator.tuning.recording import Decided, Look, decided_of, line_of
-from fakes.tuned_pool import FakePool
 
 START = 1_750_000_000.0
 SPEC = KVCachePolicySpec.model_validate({"mode": "Auto", "activeRequests": {"min": 8}})
@@ -22,7 +22,7 @@ POLICY = "spec:\n  mode: Auto\n"
 
 def looks(count: int = 12) -> list[Look]:
     """A pool under pressure, as an operator records it."""
-    pool, memory, found = FakePool.of(2, load=3.0), TunerMemory(), []
+    pool, memory, found = SketchedPool.of(2, load=3.0), TunerMemory(), []
     for place in range(count):
         pool.tick()
         observed, now = pool.observe(), START + 20 * place

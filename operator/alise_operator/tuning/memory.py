@@ -157,7 +157,7 @@ class TunerMemory:
         cold = self.cold
         return replace(
             self,
-            changes=tuple(replace(one, at=min(one.at, now)) for one in self.changes),
+            changes=tuple(one if one.at <= now else replace(one, at=now) for one in self.changes),
             calm_since=past(self.calm_since),
             hot_since=past(self.hot_since),
             trend=looked(self.trend),
