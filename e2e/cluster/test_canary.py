@@ -1,7 +1,10 @@
 """A KV cache dtype is changed under load: one pod first, then all, or none. No request fails."""
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,12 +15,14 @@ from running.cluster.installation import Installation
 from running.cluster.load import COMPLETE, load
 from running.cluster.namespaces import namespaces
 from running.cluster.tuned import Tuned, tune
+from running.gateway import ALISE
 from running.scrape import eventually
 
 CLIENTS_PER_ENGINE = 4
 TOKENS = 80
 """Of an answer: with its prompt of 18 tokens it fills seven blocks."""
 LEASE_SECONDS = 5
+RECORDING = "looks.jsonl"
 VALUES: Object = {
     "crds": {"install": False},
     "gateway": {"config": {"identity": {"allow_anonymous": True}}},
@@ -26,6 +31,7 @@ VALUES: Object = {
         "extraEnv": [
             {"name": "ALISE_OPERATOR_TUNER_INTERVAL_SECONDS", "value": "1"},
             {"name": "ALISE_OPERATOR_LEASE_SECONDS", "value": str(LEASE_SECONDS)},
+            {"name": "ALISE_OPERATOR_TUNER_RECORD", "value": f"/tmp/{RECORDING}"},  # noqa: S108
         ],
     },
 }
@@ -70,6 +76,31 @@ def kill_operator(pool: Tuned) -> None:
     pool.api.delete(f"{pods}/{pod['metadata']['name']}", params={"gracePeriodSeconds": "0"})
 
 
+def alise(*words: str) -> str:
+    """What a command prints."""
+    done = subprocess.run([ALISE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def explained(pool: Tuned) -> str:
+    """As a person is told, who has no more than a kubeconfig."""
+    where = ("--namespace", pool.site.namespace, "--kubeconfig", str(pool.site.cluster.kubeconfig))
+    return alise("operator", "explain", pool.name, *where)
+
+
+def replayed(site: Installation) -> dict[str, Any] | None:
+    """The looks of the operator that runs, decided again; ``None`` where its files are not seen."""
+    (pod,) = site.pods("operator")
+    folder = site.cluster.empty_dir(pod["metadata"]["uid"], "tmp")
+    if folder is None:
+        return None
+    found: dict[str, Any] = json.loads(
+        alise("bench", "tuner", "--replay", str(folder / RECORDING), "--json")
+    )
+    return found
+
+
 def test_recommend_touches_nothing_and_a_budget_is_waited_for(tuned: Installation) -> None:
     with tune(tuned, "blocked", 2, mode="Recommend") as pool:
         pool.api.create(budget(pool))
@@ -80,7 +111,13 @@ def test_recommend_touches_nothing_and_a_budget_is_waited_for(tuned: Installatio
             eventually(lambda: pool.looks() > looks + 5, 60, "five looks more")
             told = pool.line["lastAction"]
             assert told["action"] == "recommended: dtype auto -> fp8"
-            assert f"kubectl -n {tuned.namespace} patch deployment/blocked" in told["command"]
+            command = f"kubectl -n {tuned.namespace} patch deployment/blocked"
+            assert command in told["command"]
+            said = explained(pool)
+            print(said)
+            assert "mode Recommend" in said
+            assert "recommended: dtype auto -> fp8" in said
+            assert command in said
 
             pool.set_policy(mode="Auto")
             pool.until(lambda it: it.line.get("waitingFor", "").startswith("Waiting"), "it waits")
@@ -108,6 +145,7 @@ def test_one_pod_has_it_first_and_then_the_others_one_by_one(tuned: Installation
             pool.until(rolled_out, "all pods have fp8")
             seen.more(12)
 
+        again = replayed(tuned)
         told = {event["reason"]: event["message"] for event in pool.events()}
         print(f"endings: {dict(seen.counts)}; fewest serving: {min(serving)}; told: {told}")
         assert min(serving) >= 2
@@ -116,6 +154,10 @@ def test_one_pod_has_it_first_and_then_the_others_one_by_one(tuned: Installation
         steps = {"CanaryStarting", "Observing", "Passed", "Rolling", "RolledOut"}
         assert steps <= set(told)
         assert "KL of drawn tokens" in told["Passed"]
+        if again is not None:
+            changes = [one for one in again["told"] if one["pool"].endswith("/passes")]
+            assert again["decided_the_same"] == again["looks"] > 0
+            assert changes[0]["before"]["step"] == "dtype auto -> fp8"
 
 
 def test_a_misread_dtype_goes_back_before_anybody_else_gets_it(tuned: Installation) -> None:

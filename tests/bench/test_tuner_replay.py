@@ -49,6 +49,17 @@ def test_the_same_version_decides_the_same(file: Path, capsys: pytest.CaptureFix
     assert told["told"][0]["now"]["step"].startswith("active_requests 200 -> ")
 
 
+def test_a_line_that_is_still_being_written_is_left_out(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with file.open("a", encoding="utf-8") as growing:
+        growing.write(line_of(looks(1)[0])[:100])
+
+    assert main(["--replay", str(file), "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["looks"] == 12
+
+
 def test_what_is_decided_otherwise_is_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     others = [replace(look, decided=Decided("hold", "Calm", "", "as it was")) for look in looks(2)]
     file.write_text("".join(f"{line_of(look)}\n" for look in others), encoding="utf-8")
@@ -76,7 +87,12 @@ def test_another_policy_decides_from_what_was_remembered_then(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"nonsense\n", "line 1"), (b"\xff\xfe", "it is no text"), (None, "No such file")],
+    [
+        (b"nonsense\n", "line 1"),
+        (b"nonsense", "line 1"),
+        (b"\xff\xfe", "it is no text"),
+        (None, "No such file"),
+    ],
 )
 def test_a_file_that_is_no_recording(
     tmp_path: Path, content: str | bytes | None, said: str
