@@ -6,7 +6,7 @@ other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from alise_core.clock import Clock
@@ -19,6 +19,7 @@ from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import Publish, TendedPool
 from alise_operator.tuning.cold import wanted_dtype, watched
 from alise_operator.tuning.decide import decide
+from alise_operator.tuning.demand import Serving, serving_of, shares_of
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
 from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
@@ -29,8 +30,8 @@ from alise_operator.tuning.restart_reports import restarting, with_restarts
 from alise_operator.tuning.restarts import Engine, Moved, Restarts, Standing
 from alise_operator.tuning.window import PodWindow
 
-Predict = Callable[[Iterable[str]], Awaitable[DemandObserved | None]]
-"""Of models; ``None`` where there is nobody who predicts."""
+Predict = Callable[[Mapping[str, float]], Awaitable[DemandObserved | None]]
+"""Of a pool's parts of models; ``None`` where there is nobody who predicts."""
 
 Record = Callable[[Look], Awaitable[None]]
 
@@ -48,7 +49,7 @@ class _Pool:
 
     Attributes:
         windows: By endpoint and incarnation of its engine.
-        models: That its pods serve.
+        serving: Models and memory, as of the last look.
         memory: Of the last plan; ``None`` until the status was read.
         told: The last report.
         told_why: The reason of its plan.
@@ -56,7 +57,7 @@ class _Pool:
     """
 
     windows: dict[str, PodWindow] = field(default_factory=dict)
-    models: frozenset[str] = frozenset()
+    serving: Serving = field(default_factory=Serving)
     memory: TunerMemory | None = None
     told: TuningReport | None = None
     told_why: Why | None = None
@@ -154,13 +155,15 @@ class KvTuner:
         await self._engines.close()
 
     async def _with_demand(self, kept: _Pool, observed: Observed) -> Observed:
-        kept.models = frozenset(model for pod in observed.pods for model in pod.models)
-        others = (pool.models for pool in self._pools.values() if pool is not kept)
-        shared = kept.models.intersection(*[frozenset().union(*others)])
-        if shared:
-            # Gateways tell models apart, not pools.
-            return replace(observed, no_demand=f"other pools serve {min(shared)}, too")
-        return replace(observed, demand=await self.predict(kept.models))
+        kept.serving = serving_of(observed)
+        others = (pool.serving for pool in self._pools.values() if pool is not kept)
+        shares = shares_of(kept.serving, others)
+        if shares is None:
+            text = (
+                "other pools serve its models, too, and whose KV memory is how large is not known"
+            )
+            return replace(observed, no_demand=text)
+        return replace(observed, demand=await self.predict(shares))
 
     @property
     def _can_restart(self) -> bool:
@@ -271,7 +274,7 @@ async def _nobody_records(look: Look) -> None:
     """Until somebody does."""
 
 
-async def _nobody_predicts(models: Iterable[str]) -> None:
+async def _nobody_predicts(shares: Mapping[str, float]) -> None:
     """Until somebody does."""
 
 

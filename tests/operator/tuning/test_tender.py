@@ -1,6 +1,6 @@
 """The tuner with engines that answer as the plugin does."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -247,29 +247,55 @@ async def test_the_tier_is_packed_denser_when_it_drops_what_is_wanted() -> None:
 
 async def test_demand_is_asked_for_by_the_models_that_engines_say_they_serve() -> None:
     scene = Scene(mode="Recommend")
-    asked: list[set[str]] = []
+    asked: list[Mapping[str, float]] = []
 
-    async def predict(models: Iterable[str]) -> DemandObserved:
-        asked.append(set(models))
+    async def predict(shares: Mapping[str, float]) -> DemandObserved:
+        asked.append(shares)
         return DemandObserved(1.2 * CAPACITY, 1.3 * CAPACITY, 0.0)
 
     scene.tuner.predict = predict
     report = await scene.look(5)
 
-    assert asked[-1] == {"m"}
+    assert asked[-1] == {"m": 1.0}
     assert report.status.pressure == pytest.approx(1.2)
 
 
-async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> None:
+async def test_pools_of_one_model_each_get_their_part_of_its_demand() -> None:
     scene = Scene(mode="Recommend")
-    asked = []
+    asked: list[Mapping[str, float]] = []
 
-    async def predict(models: Iterable[str]) -> DemandObserved:
-        asked.append(models)
+    async def predict(shares: Mapping[str, float]) -> DemandObserved:
+        asked.append(shares)
+        peak = 2.4 * CAPACITY * shares["m"]
+        return DemandObserved(peak, peak, 0.0)
+
+    scene.tuner.predict = predict
+    ref = PoolRef("ns", Kind.MODEL_POOL, "other")
+    other = replace(scene.pool, ref=ref, pods=scene.pool.pods[:1])
+    await scene.look(1)
+    await scene.tuner.tend(other, scene.publish)
+
+    report = await scene.look(4)
+
+    assert asked[-1] == {"m": pytest.approx(2 / 3)}
+    assert report.status.pressure == pytest.approx(1.6)
+
+    scene.tuner.let_go(ref)
+    await scene.look(1)
+    assert asked[-1] == {"m": 1.0}
+
+
+async def test_demand_that_cannot_be_shared_is_left_out() -> None:
+    scene = Scene(mode="Recommend")
+    asked: list[Mapping[str, float]] = []
+
+    async def predict(shares: Mapping[str, float]) -> DemandObserved:
+        asked.append(shares)
         return DemandObserved(9e9, 9e9, 0.0)
 
     scene.tuner.predict = predict
     other = replace(scene.pool, ref=PoolRef("ns", Kind.MODEL_POOL, "other"))
+    scene.engines[0].blocks = scene.engines[1].blocks = "None"
     await scene.look(1)
     await scene.tuner.tend(other, scene.publish)
     asked.clear()
@@ -278,6 +304,7 @@ async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> N
 
     assert asked == []
     assert report.status.pressure == pytest.approx(0.5)
+    assert "whose KV memory" in report.status.notes[0]
 
 
 async def test_replicas_are_asked_for_when_nothing_else_is_left() -> None:
