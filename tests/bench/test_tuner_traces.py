@@ -19,7 +19,7 @@ from alise_operator.tuning.memory import (
     TunerMemory,
     memory_of,
 )
-from alise_operator.tuning.plan import Plan, SetDtype, Tune, Verdict, Why
+from alise_operator.tuning.plan import Action, Plan, SetDtype, SetTierBytes, Tune, Verdict, Why
 from alise_operator.tuning.settings import Knob, PoolSettings
 
 pytestmark = pytest.mark.timeout(600)
@@ -71,13 +71,14 @@ def test_too_many_changes_are_told() -> None:
     "action",
     [
         SetDtype("nvfp4"),
+        SetTierBytes(5 << 30, 1 << 30, 1),
         Tune("pod-0", {"scheduler": {"max_active_requests": 7}}),
         Tune("pod-0", {"tier": {"level": "int2"}}),
         Tune("pod-0", {"tier": {"eviction": "random"}}),
         Tune("pod-0", {"tier": {"capacity_bytes": 5 << 30}}),
     ],
 )
-def test_what_the_policy_does_not_allow_is_told(action: SetDtype | Tune) -> None:
+def test_what_the_policy_does_not_allow_is_told(action: Action) -> None:
     trace = having(look(0.0))
     trace.pool.actions.append(action)
 
@@ -88,7 +89,11 @@ def test_what_the_policy_allows_is_not() -> None:
     trace = having(look(0.0))
     tier: dict[str, int | str] = {"level": "int4", "eviction": "arc", "capacity_bytes": 4 << 30}
     scheduler: dict[str, int | str] = {"max_active_requests": 8}
-    trace.pool.actions += [SetDtype("fp8"), Tune("pod-0", {"tier": tier, "scheduler": scheduler})]
+    trace.pool.actions += [
+        SetDtype("fp8"),
+        SetTierBytes(2 << 30, 1 << 30),
+        Tune("pod-0", {"tier": tier, "scheduler": scheduler}),
+    ]
 
     assert broken(trace) == []
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from alise_bench.tuner.rules import broken, came_back, returns
 from alise_bench.tuner.traces import TICK_SECONDS, random_trace
+from alise_operator.tuning.memory import ColdChange
 from alise_operator.tuning.plan import Verdict, Why
-from alise_operator.tuning.settings import Knob
 
 NO_PATIENCE = {"stabilizationSeconds": 20, "cooldownSeconds": 1, "maxChangesPerHour": 60}
 """A pace that lets settings swing: the same lives under it show whether they invite to it."""
@@ -109,12 +109,14 @@ def live(seed: int) -> TraceFigures:
         swings = len(list(came_back(hasty.looks, window)))
     changes: Counter[str] = Counter()
     endings: Counter[str] = Counter()
+    under_way: ColdChange | None = None
     for look in trace.looks:
         plan = look.plan
         if plan.step is not None and plan.verdict is Verdict.CHANGE:
             changes[f"{plan.step.knob} {plan.step.direction}"] += 1
-        if plan.why in {Why.ROLLED_OUT, Why.ROLLED_BACK}:
-            endings[f"{Knob.DTYPE} {plan.why}"] += 1
+        if plan.why in {Why.ROLLED_OUT, Why.ROLLED_BACK} and under_way is not None:
+            endings[f"{under_way.knob} {plan.why}"] += 1
+        under_way = plan.memory.cold
     return TraceFigures(
         seed=seed,
         looks=len(trace.looks),

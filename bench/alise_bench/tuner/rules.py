@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from alise_bench.tuner.sketch import SLOTS, TIER_BYTES
 from alise_bench.tuner.traces import Look, Trace
-from alise_operator.tuning.plan import SetDtype, Tune, Verdict
+from alise_operator.tuning.plan import SetDtype, SetTierBytes, Tune, Verdict
 from alise_operator.tuning.settings import Knob, Value
 
 HOUR = 3_600.0
@@ -50,6 +50,7 @@ def broken(trace: Trace) -> list[str]:
         *came_back(trace.looks, window),
         *_overspent(trace),
         *_beyond_bounds(trace),
+        *_said_too_little_or_asked_too_much(trace),
         *_two_at_a_time(trace),
         *_forgotten(trace),
     ]
@@ -76,7 +77,7 @@ def _overspent(trace: Trace) -> Iterator[str]:
 
 
 def _beyond_bounds(trace: Trace) -> Iterator[str]:
-    """Nothing is set that the policy does not allow; every look has its words."""
+    """Nothing is set that the policy does not allow."""
     spec = trace.spec
     tier, least = spec.host_tier, spec.active_requests.min or 1
     most = max(TIER_BYTES, tier.max_bytes or 0)
@@ -84,6 +85,8 @@ def _beyond_bounds(trace: Trace) -> Iterator[str]:
         match action:
             case SetDtype(dtype=dtype) if dtype not in spec.dtypes.ladder:
                 yield f"dtype {dtype} was set"
+            case SetTierBytes(tier_bytes=size) if not TIER_BYTES <= size <= most:
+                yield f"a tier of {size} bytes was set"
             case Tune(changes=changes):
                 cap = changes.get("scheduler", {}).get("max_active_requests", least)
                 told = changes.get("tier", {})
@@ -95,6 +98,10 @@ def _beyond_bounds(trace: Trace) -> Iterator[str]:
                 )
                 if not fine:
                     yield f"{changes} was set"
+
+
+def _said_too_little_or_asked_too_much(trace: Trace) -> Iterator[str]:
+    """Every look has its words; no more than twice the pods are asked for."""
     for look in trace.looks:
         if not look.pods <= look.plan.wanted_replicas <= 2 * max(look.pods, trace.pods):
             yield f"{look.plan.wanted_replicas} replicas for {look.pods} pods"

@@ -17,7 +17,7 @@ from alise_operator.tuning.observed import (
     PodObserved,
     Workload,
 )
-from alise_operator.tuning.plan import Action, SetDtype, Tune
+from alise_operator.tuning.plan import Action, SetDtype, SetTierBytes, Tune
 from alise_operator.tuning.platforms import capacity_factor, same_dtype
 
 CAPACITY_TOKENS = 100_000
@@ -34,6 +34,7 @@ class SketchedPod:
     Attributes:
         starting: Ticks until it serves; it shows nothing meanwhile.
         used: Fill of its host tier.
+        start_bytes: Size of its tier after a restart.
     """
 
     name: str
@@ -45,11 +46,12 @@ class SketchedPod:
     starting: int = 0
     used: float = 1.0
     told: int = 0
+    start_bytes: int = TIER_BYTES
 
     def restart(self, dtype: str, ticks: int) -> None:
         """Everything that was told is forgotten."""
         self.dtype, self.active_requests, self.level = dtype, SLOTS, "none"
-        self.eviction, self.tier_bytes, self.starting = "lru", TIER_BYTES, ticks
+        self.eviction, self.tier_bytes, self.starting = "lru", self.start_bytes, ticks
 
 
 @dataclass
@@ -83,6 +85,8 @@ class SketchedPool:
     actions: list[Action] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     _template: str = "auto"
+    _start_bytes: int = TIER_BYTES
+    _judged_bytes: int | None = None
 
     @classmethod
     def of(cls, count: int = 2, **values: object) -> "SketchedPool":
@@ -100,14 +104,18 @@ class SketchedPool:
             demand = DemandObserved(need, need * 1.1, 1.0)
         gate = None
         canary = next((pod for pod in self.pods if pod.dtype != "auto" and not pod.starting), None)
-        if canary is not None and self.gate is not None:
+        size = self._judged_bytes
+        grown = any(pod.start_bytes == size and not pod.starting for pod in self.pods)
+        if grown and self.gate is not None:
+            gate = GateResult(str(size), self.gate, "as the test has it")
+        elif canary is not None and self.gate is not None:
             gate = GateResult(canary.dtype, self.gate, "as the test has it")
         return Observed(
             "models",
             "chat",
             tuple(self._look(pod, share) for pod in self.pods),
             demand=demand,
-            workload=Workload("Deployment", "vllm"),
+            workload=Workload("Deployment", "vllm", tier_bytes=self._start_bytes),
             gate=gate,
         )
 
@@ -120,6 +128,8 @@ class SketchedPool:
                     self._tune(action)
                 case SetDtype():
                     self._set_dtype(action)
+                case SetTierBytes():
+                    self._set_tier_bytes(action)
 
     def tick(self) -> None:
         """Pods that start are nearer to serving."""
@@ -130,7 +140,7 @@ class SketchedPool:
         """To so many pods: new ones start as they would from the workload's template."""
         del self.pods[count:]
         for number in range(len(self.pods), count):
-            pod = SketchedPod(f"pod-{number}")
+            pod = SketchedPod(f"pod-{number}", start_bytes=self._start_bytes)
             pod.restart(self._template, self.restart_ticks)
             self.pods.append(pod)
 
@@ -159,6 +169,17 @@ class SketchedPool:
         most = len(self.pods) if action.most_pods is None else action.most_pods
         if others and len(have) < most and not any(pod.starting for pod in self.pods):
             others[0].restart(action.dtype, self.restart_ticks)
+
+    def _set_tier_bytes(self, action: SetTierBytes) -> None:
+        """The same."""
+        self._start_bytes = action.tier_bytes
+        self._judged_bytes = action.tier_bytes if action.most_pods == 1 else None
+        have = [pod for pod in self.pods if pod.start_bytes == action.tier_bytes]
+        others = [pod for pod in self.pods if pod.start_bytes != action.tier_bytes]
+        most = len(self.pods) if action.most_pods is None else action.most_pods
+        if others and len(have) < most and not any(pod.starting for pod in self.pods):
+            others[0].start_bytes = action.tier_bytes
+            others[0].restart(others[0].dtype, self.restart_ticks)
 
     def _look(self, pod: SketchedPod, share: float) -> PodObserved:
         if pod.starting:

@@ -20,6 +20,11 @@ TICK_SECONDS = 20.0
 SHORT_TICKS, LONG_TICKS = 180, 800
 """An hour, and long enough for rush hours and a night in which everything is given back."""
 START = 1_750_000_000.0
+TIER = {
+    "levels": ["none", "int8", "int4"],
+    "evictionPolicies": ["lru", "arc", "ewt"],
+    "maxBytes": 4 << 30,
+}
 _MOST_PODS = 4
 _AUTOSCALER_TICKS = 6
 """Until an autoscaler follows: two minutes."""
@@ -31,11 +36,7 @@ def policy(**changes: object) -> KVCachePolicySpec:
         {
             "mode": "Auto",
             "activeRequests": {"min": 8},
-            "hostTier": {
-                "levels": ["none", "int8", "int4"],
-                "evictionPolicies": ["lru", "arc", "ewt"],
-                "maxBytes": 4 << 30,
-            },
+            "hostTier": TIER,
             "dtypes": {"platform": "cuda-hopper", "ladder": ["auto", "fp8"]},
             **changes,
         }
@@ -168,10 +169,21 @@ def random_trace(seed: int, **changes: object) -> Trace:
         seed,
         pods=chance.randint(1, _MOST_PODS),
         ticks=chance.choice([SHORT_TICKS, SHORT_TICKS, LONG_TICKS]),
-        spec=policy(pace={**pace, **changes}, pressure=marks),
+        spec=policy(pace={**pace, **changes}, pressure=marks, **_restarting(chance)),
         gate=chance.choice([True, True, True, False, None]),
         follows=chance.choice([False, False, True]),
     )
+
+
+def _restarting(chance: random.Random) -> dict[str, object]:
+    """What of a policy restarts pods: dtypes mostly, and sizes of a tier, or those alone."""
+    kind = chance.choice(["dtypes", "dtypes", "both", "sizes"])
+    found: dict[str, object] = {}
+    if kind != "dtypes":
+        found["hostTier"] = {**TIER, "sizing": "Restart"}
+    if kind == "sizes":
+        found["dtypes"] = {}
+    return found
 
 
 def loads(chance: random.Random, ticks: int, pods: int, kind: str | None = None) -> Iterator[float]:

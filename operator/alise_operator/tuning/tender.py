@@ -17,12 +17,12 @@ from alise_core.errors import AliseError
 from alise_operator.decide.pods import Pod, endpoint_names
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import Publish, TendedPool
-from alise_operator.tuning.cold import wanted_dtype, watched
+from alise_operator.tuning.cold import wanted_starts, watched
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.demand import Serving, serving_of, shares_of
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
-from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
+from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved, Workload
 from alise_operator.tuning.plan import Plan, Tune, Why
 from alise_operator.tuning.recording import Look, decided_of
 from alise_operator.tuning.reports import last_action_of, report_of
@@ -117,17 +117,18 @@ class KvTuner:
         endpoints = await self._endpoints(pool)
         pods = await self._look(kept, endpoints, spec)
         stands = await self._stand(pool, kept.memory)
+        can = self._can_restart and not stands.obstacle
         observed = Observed(
             pool.ref.namespace,
             pool.ref.name,
             pods,
-            workload=stands.workload,
+            workload=stands.workload if can else _untouched(spec, stands.workload),
             gate=stands.gate,
             paused=pool.paused,
         )
         observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
-        allowed = self._allowed(spec, kept.memory, stands)
+        allowed = spec if can else without_restarts(spec, kept.memory)
         plan = decide(allowed, observed, kept.memory, now)
         await self.record(Look(now, allowed, kept.memory, observed, decided_of(plan)))
         kept.memory = plan.memory
@@ -174,13 +175,6 @@ class KvTuner:
             return Standing()
         return await self._restarts.stand(pool, closely=memory.cold is not None)
 
-    def _allowed(
-        self, spec: KVCachePolicySpec, memory: TunerMemory, stands: Standing
-    ) -> KVCachePolicySpec:
-        """The policy as far as it can be carried out."""
-        can = self._can_restart and not stands.obstacle
-        return spec if can else without_restarts(spec, memory)
-
     async def _move(
         self,
         pool: TendedPool,
@@ -191,7 +185,7 @@ class KvTuner:
         if self._restarts is None:
             return Moved()
         begin = memory.cold is not None and spec.mode is TuningMode.AUTO
-        return await self._restarts.move(pool, wanted_dtype(memory), engines, begin=begin)
+        return await self._restarts.move(pool, wanted_starts(memory), engines, begin=begin)
 
     def _engines_of(self, kept: _Pool, endpoints: list[_Endpoint]) -> dict[str, Engine]:
         """By pod; of several in one pod, which start alike, the first stands for all."""
@@ -285,6 +279,13 @@ def without_restarts(spec: KVCachePolicySpec, memory: TunerMemory) -> KVCachePol
     ladder = (memory.desired.dtype or spec.dtypes.ladder[0],)
     dtypes = spec.dtypes.model_copy(update={"ladder": ladder})
     return spec.model_copy(update={"dtypes": dtypes})
+
+
+def _untouched(spec: KVCachePolicySpec, workload: Workload | None) -> Workload | None:
+    """A workload as somebody sees it who may not change it."""
+    if spec.mode is TuningMode.RECOMMEND or workload is None:
+        return workload
+    return replace(workload, tier_bytes=None)
 
 
 def _alike(one: TuningReport, other: TuningReport) -> bool:
