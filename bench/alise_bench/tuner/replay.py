@@ -41,7 +41,7 @@ class Again:
     @property
     def same(self) -> bool:
         """The same is done, for the same reason; figures may be told in other words."""
-        return _essence(self.before) == _essence(self.now)
+        return self.before.essence == self.now.essence
 
     @property
     def changes(self) -> bool:
@@ -131,10 +131,6 @@ def document(found: list[Again]) -> dict[str, object]:
             for one in told
         ],
     }
-
-
-def _essence(decided: Decided) -> tuple[str, str, str]:
-    return decided.verdict, decided.why, decided.step
 
 
 def _said(decided: Decided) -> str:

@@ -24,7 +24,7 @@ from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
 from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved, Workload
 from alise_operator.tuning.plan import Plan, Tune, Why
-from alise_operator.tuning.recording import Look, decided_of
+from alise_operator.tuning.recording import Decided, Look, decided_of
 from alise_operator.tuning.reports import last_action_of, report_of
 from alise_operator.tuning.restart_reports import restarting, with_restarts
 from alise_operator.tuning.restarts import Engine, Moved, Restarts, Standing
@@ -54,6 +54,7 @@ class _Pool:
         told: The last report.
         told_why: The reason of its plan.
         told_at: When it was made.
+        decided: What was decided last; ``None`` at first.
     """
 
     windows: dict[str, PodWindow] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class _Pool:
     told: TuningReport | None = None
     told_why: Why | None = None
     told_at: float = 0.0
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class KvTuner:
     Attributes:
         predict: What the gateways predict for pods that serve these models.
         record: Is given every look.
+        on_decided: Told what was decided at every look.
+        on_news: Given a look that was decided otherwise than the one before.
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class KvTuner:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.predict: Predict = _nobody_predicts
         self.record: Record = _nobody_records
+        self.on_decided: Callable[[Decided], None] = _nobody_counts
+        self.on_news: Callable[[Look], None] = _nobody_tells
 
     async def tend(self, pool: TendedPool, publish: Publish) -> TuningReport:
         """See ``Tuner``."""
@@ -130,7 +136,7 @@ class KvTuner:
         now = self._clock.unix()
         allowed = spec if can else without_restarts(spec, kept.memory)
         plan = decide(allowed, observed, kept.memory, now)
-        await self.record(Look(now, allowed, kept.memory, observed, decided_of(plan)))
+        await self._say(kept, Look(now, allowed, kept.memory, observed, decided_of(plan)))
         kept.memory = plan.memory
         before = kept.told.status.last_action if kept.told else last_action_of(pool.standing)
         if plan.actions:
@@ -154,6 +160,13 @@ class KvTuner:
     async def close(self) -> None:
         """Close connections to engines."""
         await self._engines.close()
+
+    async def _say(self, kept: _Pool, look: Look) -> None:
+        await self.record(look)
+        self.on_decided(look.decided)
+        if kept.decided is None or kept.decided.essence != look.decided.essence:
+            self.on_news(look)
+        kept.decided = look.decided
 
     async def _with_demand(self, kept: _Pool, observed: Observed) -> Observed:
         kept.serving = serving_of(observed)
@@ -265,6 +278,14 @@ class KvTuner:
 
 
 async def _nobody_records(look: Look) -> None:
+    """Until somebody does."""
+
+
+def _nobody_counts(decided: Decided) -> None:
+    """Until somebody does."""
+
+
+def _nobody_tells(look: Look) -> None:
     """Until somebody does."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -343,6 +344,27 @@ async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
         look = look_of(line, number)
         again = decide(look.spec, look.observed, look.memory, look.at)
         assert decided_of(again) == look.decided
+
+
+async def test_every_look_is_counted_and_told_when_it_is_decided_otherwise() -> None:
+    scene = Scene()
+    counted: list[tuple[str, str]] = []
+    told: list[tuple[str, str, str]] = []
+    scene.tuner.on_decided = lambda decided: counted.append((decided.verdict, decided.why))
+    scene.tuner.on_news = lambda look: told.append(look.decided.essence)
+
+    await scene.look(6)
+    scene.press()
+    await scene.look(2)
+
+    assert len(counted) == 8
+    assert counted[0] == ("hold", "MetricsNotTrusted")
+    assert told[0][:2] == counted[0]
+    assert told[1][:2] == ("hold", "AtBase")
+    changed = next(one for one in told if one[0] == "change")
+    assert changed[1] == "Pressure"
+    assert changed[2].startswith("active_requests 64 -> ")
+    assert len(told) == len([None for a, b in pairwise([None, *counted]) if a != b])
 
 
 async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
