@@ -45,13 +45,15 @@ def test_a_request_says_what_it_is_told_to_and_not_its_true_length(told: Told) -
 
 
 def test_a_servers_settings_stand_beside_the_lengths() -> None:
-    mode = MODES["default"].variant
+    mode = MODES["srpt"].variant
     place = VllmPlace(vllm="/env/bin/vllm", model="/env/model")
     serving = Serving(place, "m", Path("l"), Path("p"), mode.flags, settings=mode.settings)
     command = vllm_command(serving, 8000, 0)
     assert "--scheduler-cls=alise_vllm.scheduler.AliseScheduler" in command
     said = json.loads(command[command.index("--additional-config") + 1])
-    assert said == {"alise": {"replay_file": "l", "scheduler": {"policy": "srpt"}}}
+    assert said == {
+        "alise": {"replay_file": "l", "scheduler": {"policy": "srpt", "recalibrate": False}}
+    }
 
 
 def test_several_engines_are_refused() -> None:

@@ -7,7 +7,7 @@ before one of the servers there is a gateway, which predicts, queues and sends f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from alise_bench.compare.engine import EngineWish
@@ -33,11 +33,12 @@ _LEVELS = (0.5, 0.9)
 _NOTES = (
     "in all rows but gateway the load generator sends every request to the engine at once, with "
     "the shipped predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
-    "gateway: the gateway as it ships before the plugin's srpt; it predicts, learns from the "
+    "gateway: the gateway as it ships before the plugin as it ships; it predicts, learns from the "
     "answers that end, queues, and tells the engine what it expects",
     "vllm-fcfs is vLLM as it comes; vllm-priority is its own priority scheduling, with the "
-    "predicted p50 as each request's priority; mlfq and default (srpt) are the plugin's; oracle is "
-    "default with the true lengths",
+    "predicted p50 as each request's priority; mlfq, srpt and default (gittins, "
+    "predictions put right by the answers that ended) are the plugin's; oracle is default with the "
+    "true lengths",
     "prefix caching is on, as vLLM has it: without it what is preempted is computed anew; the "
     "burst that measures the capacity runs on vllm-fcfs, which therefore knows the prompts",
     f"a step takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace), as on an accelerator",
@@ -58,16 +59,20 @@ class Mode:
     """By the load generator."""
 
 
-_SRPT = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "srpt"}}))
-_KNOWN = replace(_SRPT, flags=(*_SRPT.flags, "--middleware=alise_vllm.control.middleware.Drain"))
+_PLUGIN = Variant((_SCHEDULER,))
+_KNOWN = Variant((_SCHEDULER, "--middleware=alise_vllm.control.middleware.Drain"))
 """By its answers to ``/alise/ready`` a gateway knows that it may send predictions."""
 _MLFQ = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "mlfq"}}))
+_SRPT = Variant(
+    (_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "srpt", "recalibrate": False}})
+)
 MODES: Mapping[str, Mode] = {
     "vllm-fcfs": Mode(),
     "vllm-priority": Mode(Variant(("--scheduling-policy=priority",)), Told.PRIORITY),
     "mlfq": Mode(_MLFQ, Told.HINTS),
-    "default": Mode(_SRPT, Told.HINTS),
-    "oracle": Mode(_SRPT, Told.HINTS),
+    "srpt": Mode(_SRPT, Told.HINTS),
+    "default": Mode(_PLUGIN, Told.HINTS),
+    "oracle": Mode(_PLUGIN, Told.HINTS),
     "gateway": Mode(_KNOWN),
 }
 """By row."""
