@@ -1,23 +1,29 @@
 """A KV cache dtype is changed under load: one pod first, then all, or none. No request fails."""
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from running.cluster.api import Object, path_of
+from running.cluster.api import Object, condition, path_of
 from running.cluster.cluster import Cluster
 from running.cluster.helm import Release
 from running.cluster.installation import Installation
 from running.cluster.load import COMPLETE, load
 from running.cluster.namespaces import namespaces
-from running.cluster.tuned import Tuned, tune
+from running.cluster.tuned import QUICK, Tuned, tune
+from running.gateway import ALISE
 from running.scrape import eventually
 
 CLIENTS_PER_ENGINE = 4
 TOKENS = 80
 """Of an answer: with its prompt of 18 tokens it fills seven blocks."""
 LEASE_SECONDS = 5
+RECORDING = "looks.jsonl"
 VALUES: Object = {
     "crds": {"install": False},
     "gateway": {"config": {"identity": {"allow_anonymous": True}}},
@@ -26,6 +32,7 @@ VALUES: Object = {
         "extraEnv": [
             {"name": "ALISE_OPERATOR_TUNER_INTERVAL_SECONDS", "value": "1"},
             {"name": "ALISE_OPERATOR_LEASE_SECONDS", "value": str(LEASE_SECONDS)},
+            {"name": "ALISE_OPERATOR_TUNER_RECORD", "value": f"/tmp/{RECORDING}"},  # noqa: S108
         ],
     },
 }
@@ -70,6 +77,48 @@ def kill_operator(pool: Tuned) -> None:
     pool.api.delete(f"{pods}/{pod['metadata']['name']}", params={"gracePeriodSeconds": "0"})
 
 
+def alise(*words: str) -> str:
+    """What a command prints."""
+    done = subprocess.run([ALISE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def explained(pool: Tuned) -> str:
+    """As a person is told, who has no more than a kubeconfig."""
+    where = ("--namespace", pool.site.namespace, "--kubeconfig", str(pool.site.cluster.kubeconfig))
+    return alise("operator", "explain", pool.name, *where)
+
+
+def replayed(site: Installation) -> dict[str, Any] | None:
+    """The looks of the operator that runs, decided again; ``None`` where its files are not seen."""
+    (pod,) = site.pods("operator")
+    folder = site.cluster.empty_dir(pod["metadata"]["uid"], "tmp")
+    if folder is None:
+        return None
+    found: dict[str, Any] = json.loads(
+        alise("bench", "tuner", "--replay", str(folder / RECORDING), "--json")
+    )
+    return found
+
+
+@contextmanager
+def cordoned(cluster: Cluster) -> Iterator[None]:
+    """No node takes another pod."""
+    assert cluster.control_plane.processes  # others than its own are left alone
+    nodes = [node["metadata"]["name"] for node in cluster.api.items("/api/v1/nodes")]
+
+    def set_all(spec: Object) -> None:
+        for name in nodes:
+            cluster.api.patch(f"/api/v1/nodes/{name}", {"spec": spec})
+
+    set_all({"unschedulable": True})
+    try:
+        yield
+    finally:
+        set_all({"unschedulable": None})
+
+
 def test_recommend_touches_nothing_and_a_budget_is_waited_for(tuned: Installation) -> None:
     with tune(tuned, "blocked", 2, mode="Recommend") as pool:
         pool.api.create(budget(pool))
@@ -80,7 +129,13 @@ def test_recommend_touches_nothing_and_a_budget_is_waited_for(tuned: Installatio
             eventually(lambda: pool.looks() > looks + 5, 60, "five looks more")
             told = pool.line["lastAction"]
             assert told["action"] == "recommended: dtype auto -> fp8"
-            assert f"kubectl -n {tuned.namespace} patch deployment/blocked" in told["command"]
+            command = f"kubectl -n {tuned.namespace} patch deployment/blocked"
+            assert command in told["command"]
+            said = explained(pool)
+            print(said)
+            assert "mode Recommend" in said
+            assert "recommended: dtype auto -> fp8" in said
+            assert command in said
 
             pool.set_policy(mode="Auto")
             pool.until(lambda it: it.line.get("waitingFor", "").startswith("Waiting"), "it waits")
@@ -93,6 +148,52 @@ def test_recommend_touches_nothing_and_a_budget_is_waited_for(tuned: Installatio
         assert pool.now["spec"] == before
         assert {pod["metadata"]["uid"] for pod in pool.pods} == uids
         pool.api.delete(path_of(budget(pool)))
+
+
+def test_a_person_sees_how_it_stands_and_may_stop_it(tuned: Installation) -> None:
+    with tune(tuned, "stopped", 1, mode="Recommend") as pool:
+        pool.until(lambda it: it.line.get("pressure") is not None, "its figures are trusted")
+        shown = pool.columns()
+        print(shown)
+        assert (shown["Mode"], shown["Rung"], shown["Accepted"]) == ("Recommend", "base", "True")
+        assert float(shown["Pressure"]) == pool.line["pressure"]
+
+        rival = pool.rival("zealous", mode="Auto")
+        pool.api.create(rival)
+        eventually(
+            lambda: condition(pool.api.read(path_of(rival)), "Accepted").get("status") == "False",
+            30,
+            "the younger policy is told that it is in vain",
+        )
+        told = condition(pool.api.read(path_of(rival)), "Accepted")
+        print(told["message"])
+        assert told["reason"] == "Conflicted"
+        assert pool.columns()["Accepted"] == "True"
+        pool.api.delete(path_of(rival))
+
+        pool.annotate_pool("true")
+        pool.until(lambda it: it.line.get("waitingFor", "").startswith("Paused"), "it is paused")
+        pool.annotate_pool(None)
+        pool.until(lambda it: not it.line["waitingFor"].startswith("Paused"), "it goes on")
+
+
+def test_a_pod_that_no_node_takes_goes_back(tuned: Installation) -> None:
+    short = {**QUICK["canary"], "timeoutSeconds": 15}
+    with tune(tuned, "pending", 2, mode="Auto", canary=short) as pool:
+        before = pool.now["spec"]
+        with load(tuned.url, 2 * CLIENTS_PER_ENGINE, tokens=TOKENS) as seen:
+            with cordoned(tuned.cluster):
+                pool.until(lambda it: it.record is not None, "a change is under way")
+                pool.until(lambda it: it.says("Degraded").get("status") == "True", "it failed")
+                said = pool.says("Degraded")["message"]
+            pool.until(lambda it: is_settled(it, "auto", 2), "both pods are as they were")
+            seen.more(4)
+
+        print(f"endings: {dict(seen.counts)}; {said}")
+        assert "did not get ready" in said
+        assert "Unschedulable" in said
+        assert set(seen.counts) == {COMPLETE}
+        assert pool.now["spec"] == before
 
 
 def test_one_pod_has_it_first_and_then_the_others_one_by_one(tuned: Installation) -> None:
@@ -108,6 +209,7 @@ def test_one_pod_has_it_first_and_then_the_others_one_by_one(tuned: Installation
             pool.until(rolled_out, "all pods have fp8")
             seen.more(12)
 
+        again = replayed(tuned)
         told = {event["reason"]: event["message"] for event in pool.events()}
         print(f"endings: {dict(seen.counts)}; fewest serving: {min(serving)}; told: {told}")
         assert min(serving) >= 2
@@ -116,6 +218,10 @@ def test_one_pod_has_it_first_and_then_the_others_one_by_one(tuned: Installation
         steps = {"CanaryStarting", "Observing", "Passed", "Rolling", "RolledOut"}
         assert steps <= set(told)
         assert "KL of drawn tokens" in told["Passed"]
+        if again is not None:
+            changes = [one for one in again["told"] if one["pool"].endswith("/passes")]
+            assert again["decided_the_same"] == again["looks"] > 0
+            assert changes[0]["before"]["step"] == "dtype auto -> fp8"
 
 
 def test_a_misread_dtype_goes_back_before_anybody_else_gets_it(tuned: Installation) -> None:

@@ -81,6 +81,12 @@ class OperatorMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.decisions = Counter(
+            f"{_PREFIX}tuner_decisions",
+            "Looks of the tuner at a pool, by what was decided and why.",
+            ("verdict", "why"),
+            registry=registry,
+        )
         self.restart_steps = Counter(
             f"{_PREFIX}restart_steps",
             "Steps of changes that restart pods, by the state that they came to.",
@@ -116,6 +122,10 @@ class OperatorMetrics:
         del pool
         self.tends.labels(result.value).inc()
         self.tend_duration.observe(seconds)
+
+    def decided(self, verdict: str, why: str) -> None:
+        """The tuner decided something at one pool."""
+        self.decisions.labels(verdict, why).inc()
 
     def expect_steps(self, states: Iterable[str]) -> None:
         """Begin at zero: whoever counts steps knows which there are."""

@@ -24,6 +24,7 @@ from alise_operator.tuning.explain import Explanation
 from alise_operator.tuning.explain_text import lines_of
 from alise_operator.tuning.gateways import Gateways
 from alise_operator.tuning.recorder import Recorder
+from alise_operator.tuning.recording import Look
 from alise_operator.tuning.tender import KvTuner
 from alise_operator.tuning.tokens import AdminTokens
 
@@ -78,6 +79,8 @@ async def _serve(settings: OperatorSettings) -> None:
     if settings.tuner_record is not None:
         most_bytes = settings.tuner_record_most_bytes
         tuner.record = Recorder(settings.tuner_record, most_bytes, _warn_of_recording).note
+    tuner.on_decided = lambda decided: operator.metrics.decided(decided.verdict, decided.why)
+    tuner.on_news = _log_decision
     operator.metrics.expect_steps(State)
     canaries.on_step = operator.metrics.stepped
     loop = asyncio.get_running_loop()
@@ -96,6 +99,21 @@ async def _serve(settings: OperatorSettings) -> None:
         await canaries.close()
         await tuner.close()
     log.info("operator_stopped")
+
+
+def _log_decision(look: Look) -> None:
+    """The decision log: a line whenever a pool is decided upon otherwise than a look before."""
+    observed, decided = look.observed, look.decided
+    structlog.get_logger("alise_operator").info(
+        "tuner_decided",
+        namespace=observed.namespace,
+        pool=observed.pool,
+        mode=look.spec.mode.value,
+        verdict=decided.verdict,
+        why=decided.why,
+        step=decided.step,
+        message=decided.message,
+    )
 
 
 def _warn_of_recording(reason: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from alise_bench.tuner.cli import main
+from alise_bench.tuner.sketch import SketchedPool
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_core.errors import ConfigError
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.memory import TunerMemory
 from alise_operator.tuning.recording import Decided, Look, decided_of, line_of
-from fakes.tuned_pool import FakePool
 
 START = 1_750_000_000.0
 SPEC = KVCachePolicySpec.model_validate({"mode": "Auto", "activeRequests": {"min": 8}})
@@ -22,7 +22,7 @@ POLICY = "spec:\n  mode: Auto\n"
 
 def looks(count: int = 12) -> list[Look]:
     """A pool under pressure, as an operator records it."""
-    pool, memory, found = FakePool.of(2, load=3.0), TunerMemory(), []
+    pool, memory, found = SketchedPool.of(2, load=3.0), TunerMemory(), []
     for place in range(count):
         pool.tick()
         observed, now = pool.observe(), START + 20 * place
@@ -47,6 +47,17 @@ def test_the_same_version_decides_the_same(file: Path, capsys: pytest.CaptureFix
     assert (told["looks"], told["decided_the_same"]) == (12, 12)
     assert told["pools"] == ["models/chat"]
     assert told["told"][0]["now"]["step"].startswith("active_requests 200 -> ")
+
+
+def test_a_line_that_is_still_being_written_is_left_out(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with file.open("a", encoding="utf-8") as growing:
+        growing.write(line_of(looks(1)[0])[:100])
+
+    assert main(["--replay", str(file), "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["looks"] == 12
 
 
 def test_what_is_decided_otherwise_is_shown(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +87,12 @@ def test_another_policy_decides_from_what_was_remembered_then(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"nonsense\n", "line 1"), (b"\xff\xfe", "it is no text"), (None, "No such file")],
+    [
+        (b"nonsense\n", "line 1"),
+        (b"nonsense", "line 1"),
+        (b"\xff\xfe", "it is no text"),
+        (None, "No such file"),
+    ],
 )
 def test_a_file_that_is_no_recording(
     tmp_path: Path, content: str | bytes | None, said: str

@@ -165,12 +165,21 @@ class EnginesOfPods(httpx.AsyncBaseTransport):
         if request.url.path == "/metrics":
             return streamed(200, self._page(pod))
         if request.url.path == "/alise/state":
-            return streamed(404, "{}")
+            return self._state(pod)
         if self.refuses or request.headers.get("authorization") != f"Bearer {KEY}":
             return streamed(500, "{}")
         if request.url.path == "/v1/models":
             return streamed(200, json.dumps({"data": [{"id": "m"}]}))
         return streamed(200, json.dumps(self._completion(pod, json.loads(await request.aread()))))
+
+    @staticmethod
+    def _state(pod: FakePod) -> httpx.Response:
+        """Of a full tier, where the pod is started with one."""
+        size = tier_of(pod)
+        if size is None:
+            return streamed(404, "{}")
+        tier = {"level": "none", "eviction": "lru", "capacity_bytes": size, "used_bytes": size}
+        return streamed(200, json.dumps({"engines": [{"tier": tier}]}))
 
     def _page(self, pod: FakePod) -> str:
         served = self._served.get(pod.uid, 0)
@@ -202,6 +211,13 @@ def dtype_of(pod: FakePod) -> str:
     return found[-1] if found else "auto"
 
 
+def tier_of(pod: FakePod) -> int | None:
+    """The size of its tier, as its arguments say."""
+    words = pod.template["spec"]["containers"][0]["args"]
+    found = [word.partition("=")[2] for word in words if word.startswith("--additional-config=")]
+    return json.loads(found[0])["alise"]["tier"]["capacity_bytes"] if found else None
+
+
 class RestartedPool:
     """The world, the operator in it, and what it told.
 
@@ -210,6 +226,7 @@ class RestartedPool:
         replicas: Pods.
         starts: Whether a pod with such a template ever gets ready.
         allowed: The operator may change workloads.
+        args: Of the pods' container.
         spec: Of the policy, over ``POLICY``.
     """
 
@@ -220,10 +237,11 @@ class RestartedPool:
         starts: Callable[[Json], bool] = lambda template: True,
         *,
         allowed: bool = True,
+        args: tuple[str, ...] = ("m",),
         **spec: Any,
     ) -> None:
         self.clock = FakeClock()
-        self.world = FakeWorkload(kind, replicas, starts=starts)
+        self.world = FakeWorkload(kind, replicas, args=args, starts=starts)
         self.server = WorkloadServer(self.world)
         self.engines = EnginesOfPods(self.world)
         self.before = json.dumps(self.world.spec, sort_keys=True)

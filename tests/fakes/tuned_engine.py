@@ -37,7 +37,7 @@ vllm:request_success_total{{engine="0",finished_reason="length",model_name="m"}}
 vllm:time_to_first_token_seconds_bucket{{engine="0",le="1.0",model_name="m"}} {finished}
 vllm:time_to_first_token_seconds_bucket{{engine="0",le="+Inf",model_name="m"}} {finished}
 vllm:cache_config_info{{block_size="16",cache_dtype="{dtype}",enable_prefix_caching="True",\
-engine="0",num_gpu_blocks="101"}} 1.0
+engine="0",num_gpu_blocks="{blocks}"}} 1.0
 """
 
 
@@ -81,6 +81,7 @@ class TunedEngine:
 
     Attributes:
         silent: Nothing answers.
+        blocks: As vLLM's page has it; ``None`` before it knows.
         lies: ``/alise/tune`` says yes and changes nothing.
         told: Bodies of ``/alise/tune`` that were accepted.
     """
@@ -91,6 +92,7 @@ class TunedEngine:
     preemptions: float = 0.0
     finished: float = 0.0
     dtype: str = "auto"
+    blocks: str = "101"
     plugin: bool = True
     silent: bool = False
     lies: bool = False
@@ -120,6 +122,7 @@ class TunedEngine:
             preemptions=self.preemptions,
             finished=self.finished,
             dtype=self.dtype,
+            blocks=self.blocks,
         )
 
     def tune(self, body: bytes) -> Reply:

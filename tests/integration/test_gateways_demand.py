@@ -18,7 +18,7 @@ async def test_the_operator_reads_the_peak_that_a_gateway_predicts() -> None:
         connected(gateway.port) as second,
     ):
         gateways = Gateways(lambda: [f"127.0.0.1:{gateway.port}"], engines.page, clock, 5.0)
-        idle = await gateways.demand([engine.model])
+        idle = await gateways.demand({engine.model: 1.0})
         assert idle is not None
         assert (idle.peak_tokens, idle.gateways, idle.missing) == (0.0, 1, 0)
 
@@ -30,8 +30,8 @@ async def test_the_operator_reads_the_peak_that_a_gateway_predicts() -> None:
         second.send(post(chat()))
         await eventually(lambda: gateway.app.queue.waiting == 1)
         clock.advance(5)
-        busy = await gateways.demand([engine.model])
-        others = await gateways.demand(["another-model"])
+        busy = await gateways.demand({engine.model: 1.0})
+        others = await gateways.demand({"another-model": 1.0})
 
         assert busy is not None
         assert others is not None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alise_bench.tuner.sketch import SketchedPool
 from alise_cluster.client import ClusterClient
 from alise_cluster.resources import resource_of
 from alise_core.crds.base import Spec
@@ -23,7 +24,6 @@ from alise_operator.tuning.memory import TunerMemory
 from alise_operator.tuning.reports import report_of
 from fakes.api_server import FakeApiServer
 from fakes.custom_objects import Raw, a_policy, a_pool
-from fakes.tuned_pool import FakePool
 
 POOLS, POLICIES = resource_of(Kind.MODEL_POOL), resource_of(Kind.KV_CACHE_POLICY)
 NOW = 1_750_000_000.0
@@ -34,7 +34,7 @@ def a_tuned_policy(name: str = "kv") -> Raw:
     """With what the operator writes of a pool under pressure."""
     spec: Spec = KVCachePolicySpec.model_validate(SPEC)
     assert isinstance(spec, KVCachePolicySpec)
-    pool, memory = FakePool.of(2, load=3.0), TunerMemory()
+    pool, memory = SketchedPool.of(2, load=3.0), TunerMemory()
     for place in range(8):
         pool.tick()
         plan = decide(spec, pool.observe(), memory, NOW - 80 + 10 * place)

@@ -49,6 +49,7 @@ def exported() -> set[Entry]:
         tuned=(REPORT,),
     )
     metrics.expect_steps(State)
+    metrics.decided("hold", "AtBase")
     metrics.read_gauges_from(lambda: snapshot)
     return {
         (

@@ -11,10 +11,11 @@ import pytest
 from alise_cluster.resources import LEASES, resource_of
 from alise_core.crds.names import Kind
 from fakes.api_server import FakeApiServer
-from fakes.custom_objects import a_pool, an_inference_pool
+from fakes.custom_objects import a_policy, a_pool, an_inference_pool
 from fakes.running_operator import until
 
 POOLS = resource_of(Kind.MODEL_POOL)
+POLICIES = resource_of(Kind.KV_CACHE_POLICY)
 INFERENCE_POOLS = resource_of(Kind.INFERENCE_POOL)
 
 pytestmark = pytest.mark.slow
@@ -64,6 +65,22 @@ async def test_it_leads_and_gives_the_lease_back(server: FakeApiServer, kubeconf
     assert server.read(LEASES, "alise-operator")["spec"].get("holderIdentity", "") == ""
     events = [json.loads(line)["event"] for line in output.splitlines()]
     assert (events[0], events[-1]) == ("operator_starts", "operator_stopped")
+
+
+async def test_its_log_says_what_the_tuner_decides(server: FakeApiServer, kubeconfig: Path) -> None:
+    server.put(POOLS, a_pool())
+    server.put(POLICIES, a_policy("kv", "chat"))
+    process = await start(kubeconfig, "--metrics-port", "0")
+    await until(server, POLICIES, "kv", lambda status: bool(status["pools"]))
+
+    process.send_signal(signal.SIGTERM)
+    output, _ = await process.communicate()
+
+    lines = [json.loads(line) for line in output.splitlines()]
+    told = [line for line in lines if line["event"] == "tuner_decided"]
+    assert [(one["pool"], one["verdict"], one["why"]) for one in told] == [
+        ("chat", "hold", "NoPods")
+    ]
 
 
 async def test_cleaning_up_takes_our_parents_away(server: FakeApiServer, kubeconfig: Path) -> None:

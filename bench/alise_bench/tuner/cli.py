@@ -1,4 +1,4 @@
-"""``alise bench tuner``: the KV tuner over a simulated day."""
+"""``alise bench tuner``: the KV tuner over a simulated day, in random lives, or replayed."""
 
 import argparse
 import json
@@ -18,6 +18,7 @@ from alise_bench.tuner.replay import document, lines_of, read_policy, replay
 from alise_bench.tuner.report import COLUMNS, goals, render, table
 from alise_bench.tuner.rows import BASELINE, ROWS, SPEC, TUNER, Row
 from alise_bench.tuner.run import full_rate, run_row
+from alise_bench.tuner.traces_command import run_traces
 from alise_bench.tuner.world import Setup
 from alise_core.errors import ConfigError
 
@@ -27,14 +28,20 @@ _TIMELINE_SECONDS = 300.0
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; 0 when everything ran, whether or not goals were met."""
+    """Run it; 0 when everything ran, whether or not goals were met; 1 where a rule was broken."""
     options = _parse(arguments)
-    return _simulate(options) if options.replay is None else _replay(options)
+    if options.replay is not None:
+        return _replay(options)
+    if options.policy is not None:
+        raise ConfigError("--policy goes with --replay: nothing else here lets its policy be set")
+    if options.random_traces is None:
+        return _simulate(options)
+    return run_traces(
+        options.random_traces, options.seed, options.jobs, as_json=options.json, out=options.out
+    )
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    if options.policy is not None:
-        raise ConfigError("--policy goes with --replay: the simulated day has a policy of its own")
     setup = replace(Setup(), pods=options.pods, fp8_slowdown=options.fp8_slowdown)
     rows = [row for row in ROWS if not options.row or row.name in options.row]
     if not rows:
@@ -194,14 +201,22 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, choices=range(1, 65), default=1, metavar="1..64", help="processes"
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--replay", type=Path, metavar="FILE", help="decide again what an operator has recorded"
+    )
+    instead.add_argument(
+        "--random-traces",
+        type=int,
+        choices=range(1, 1_000_001),
+        metavar="1..1000000",
+        help="instead of a day: random lives of a pool, from --seed on, and whether a rule breaks",
     )
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="with --replay: another KVCachePolicy"
     )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
-    parser.add_argument("--out", type=Path, help="folder for tuner.md, tuner.json, tuner.svg")
+    parser.add_argument("--out", type=Path, help="folder for the document, its JSON and picture")
     return parser.parse_args(arguments)
 
 

@@ -41,7 +41,7 @@ class Again:
     @property
     def same(self) -> bool:
         """The same is done, for the same reason; figures may be told in other words."""
-        return _essence(self.before) == _essence(self.now)
+        return self.before.essence == self.now.essence
 
     @property
     def changes(self) -> bool:
@@ -53,7 +53,7 @@ def replay(file: Path, policy: KVCachePolicySpec | None) -> Iterator[Again]:
     """Decide every look of a file again, in its order.
 
     Args:
-        file: That an operator has written.
+        file: That an operator has written, or is writing.
         policy: Instead of the one that was in force.
 
     Raises:
@@ -62,6 +62,8 @@ def replay(file: Path, policy: KVCachePolicySpec | None) -> Iterator[Again]:
     try:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
+                if number > 1 and not line.endswith("\n"):
+                    break  # an operator that runs is still writing it
                 look = look_of(line, number)
                 spec = look.spec if policy is None else policy
                 plan = decide(spec, look.observed, look.memory, look.at)
@@ -129,10 +131,6 @@ def document(found: list[Again]) -> dict[str, object]:
             for one in told
         ],
     }
-
-
-def _essence(decided: Decided) -> tuple[str, str, str]:
-    return decided.verdict, decided.why, decided.step
 
 
 def _said(decided: Decided) -> str:

@@ -27,6 +27,13 @@ class TierLevel(StrEnum):
     INT4 = "int4"
 
 
+class TierSizing(StrEnum):
+    """How the size of a host tier is changed."""
+
+    LIVE = "Live"
+    RESTART = "Restart"
+
+
 class EvictionPolicy(StrEnum):
     """Which blocks leave a full host tier first."""
 
@@ -122,6 +129,12 @@ class HostTierSpec(Spec):
         ge=0,
         description="Bytes of one pod's host memory to which its tier may grow; the size is left "
         "alone without it.",
+    )
+    sizing: TierSizing = Field(
+        default=TierSizing.LIVE,
+        description="Live: the size is changed while running; the pods' memory has to hold "
+        "maxBytes. Restart: it is changed where pods are started from, together with their memory, "
+        "one pod first.",
     )
 
     @rule(

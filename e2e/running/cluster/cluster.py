@@ -59,6 +59,11 @@ class Cluster(abc.ABC):
         number = next(each["port"] for each in found["ports"] if each.get("name", "") == port)
         return f"http://{found['clusterIP']}:{number}"
 
+    def empty_dir(self, uid: str, volume: str) -> Path | None:
+        """Where this machine sees an emptyDir of a pod; ``None`` where it does not."""
+        del uid, volume
+        return None
+
     def pod_logs(self, namespace: str) -> list[Path]:
         """What all containers of a namespace have said, those of pods that are gone too."""
         return list((self.logs / "pods").glob(f"{namespace}.*.log"))

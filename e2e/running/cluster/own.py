@@ -66,6 +66,14 @@ class OwnCluster(Cluster):
         """Everything that runs on behalf of the cluster, pods apart."""
         return [*self.control_plane.processes, *self._node_processes]
 
+    def empty_dir(self, uid: str, volume: str) -> Path:
+        """Of a pod that runs."""
+        (found,) = (
+            *STATE.glob(f"pods/{uid}/volumes/{volume}"),
+            *STATE.glob(f"kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/{volume}"),
+        )
+        return found
+
     def stop(self) -> None:
         """End pods, nodes and control plane."""
         while self._node_processes:

@@ -13,6 +13,7 @@ from running.cluster.rollout import ready_pods
 from running.scrape import eventually
 
 RECORD = "alise.dev/canary"
+PAUSED = "alise.dev/paused"
 CHANGE_SECONDS = 150.0
 BLOCKS = 25
 """24 of 16 tokens: four requests of 100 tokens fill an engine's memory."""
@@ -95,6 +96,25 @@ class Tuned:
     def says(self, kind: str) -> Object:
         """A condition of the policy."""
         return condition(self.policy, kind)
+
+    def columns(self) -> Object:
+        """The policy as ``kubectl get`` prints it: cells by their headings."""
+        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        path = path_of(_policy(self.site.namespace, self.name, {}))
+        found = self.api.request("GET", path, headers={"accept": table}).json()
+        names = [column["name"] for column in found["columnDefinitions"]]
+        return dict(zip(names, found["rows"][0]["cells"], strict=True))
+
+    def annotate_pool(self, value: str | None) -> None:
+        """Pause the tuner at this pool, or not any more."""
+        note = {"metadata": {"annotations": {PAUSED: value}}}
+        self.api.patch(path_of(objects.model_pool(self.site.namespace, self.name, self.name)), note)
+
+    def rival(self, name: str, **spec: Any) -> Object:
+        """Another policy for the same pool."""
+        policy = _policy(self.site.namespace, self.name, {**QUICK, **spec})
+        policy["metadata"]["name"] = name
+        return policy
 
     def looks(self) -> float:
         """Looks of the tuner so far, at all pools."""

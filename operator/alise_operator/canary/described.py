@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TuningMode
+from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TierSizing, TuningMode
 from alise_operator.canary.arguments import read_argument, write_argument
-from alise_operator.canary.goals import KV_CACHE_DTYPE, dtype_goal
+from alise_operator.canary.goals import KV_CACHE_DTYPE, TIER_BYTES, goal_of
 from alise_operator.canary.plan import State, look
 from alise_operator.canary.record import Record
 from alise_operator.canary.seen import Seen
@@ -13,7 +13,7 @@ from alise_operator.canary.words import CommandLine, Refused
 from alise_operator.canary.workload import Raw, fields_of, vllm_container
 from alise_operator.decide.raw import mapping_at, sequence_at, text_at
 from alise_operator.tuning.observed import Workload
-from alise_operator.tuning.plan import SetDtype
+from alise_operator.tuning.plan import Restart, SetDtype, SetTierBytes
 from alise_operator.tuning.platforms import same_dtype
 
 _WORD = f"{KV_CACHE_DTYPE}="
@@ -36,6 +36,7 @@ def workload_of(workload: Raw) -> Workload | None:
         dtype_argument=place,
         dtype=dtype_in(line),
         listed=_is_listed(line, place),
+        tier_bytes=tier_in(line),
     )
 
 
@@ -47,21 +48,41 @@ def dtype_in(line: CommandLine) -> str | None:
         return None
 
 
+def tier_in(line: CommandLine) -> int | None:
+    """The size of the plugin's tier that vLLM is started with; ``None`` where it is not said."""
+    try:
+        size = read_argument(line, TIER_BYTES) or ""
+    except Refused:
+        return None
+    return int(size) if size.isascii() and size.isdigit() else None
+
+
 def obstacle(spec: KVCachePolicySpec, seen: Seen, now: float) -> str:
-    """Why no dtype can be changed, whichever it is; empty where one can, or none should."""
+    """Why nothing can be changed that restarts pods; empty where it can, or nothing should."""
     if spec.mode is not TuningMode.AUTO:
         return ""
-    has = None
     try:
-        has = dtype_in(fields_of(seen.template, vllm_container(seen.template)).line)
+        line = fields_of(seen.template, vllm_container(seen.template)).line
     except Refused as refused:
         return str(refused)
-    other = next((one for one in spec.dtypes.ladder if not same_dtype(one, has)), None)
-    if other is None:
+    action = _another(spec, line)
+    if action is None:
         return ""
     # Nobody is in the way for good: what is looked for is what would not change by itself.
-    found = look(spec, dtype_goal(SetDtype(other, 1)), replace(seen, paused=False), now)
+    found = look(spec, goal_of(action), replace(seen, paused=False), now)
     return found.text if found.state is State.REFUSED else ""
+
+
+def _another(spec: KVCachePolicySpec, line: CommandLine) -> Restart | None:
+    """Something that pods are not started with, and may be."""
+    has = dtype_in(line)
+    other = next((one for one in spec.dtypes.ladder if not same_dtype(one, has)), None)
+    if other is not None:
+        return SetDtype(other, 1)
+    tier, size = spec.host_tier, tier_in(line)
+    if tier.sizing is not TierSizing.RESTART or tier.max_bytes is None or size is None:
+        return None
+    return SetTierBytes(size + 1, size, 1)
 
 
 def held_text(record: Record, now: float) -> str:

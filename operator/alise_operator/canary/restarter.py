@@ -1,11 +1,11 @@
-"""Carries changes of dtype out: the tuner's wish and the workload in, one step of the plan out.
+"""Carries out what restarts pods: the tuner's wish and the workload in, one step of the plan out.
 
 Implements ``alise_operator.tuning.restarts.Restarts``. What has to outlive the process is in the
 record on the workload; here is kept what may be lost: what was read last, and the comparison of a
 canary, which a restarted operator begins anew.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -18,7 +18,7 @@ from alise_core.errors import AliseError
 from alise_operator.canary.carrying import Cluster, carry_out
 from alise_operator.canary.comparison import Comparison
 from alise_operator.canary.described import held_text, obstacle, workload_of
-from alise_operator.canary.goals import dtype_goal, gate_result
+from alise_operator.canary.goals import gate_result, goal_among, goal_of
 from alise_operator.canary.plan import Look, Measure, State, look
 from alise_operator.canary.probing import Pair, Probing
 from alise_operator.canary.reading import Sight, WorkloadReader
@@ -29,7 +29,7 @@ from alise_operator.canary.workload import vllm_container
 from alise_operator.decide.announcements import Announcement, EventType
 from alise_operator.tending import TendedPool
 from alise_operator.tuning.observed import GateResult
-from alise_operator.tuning.plan import SetDtype
+from alise_operator.tuning.plan import Restart
 from alise_operator.tuning.restarts import Engine, Moved, Standing
 
 ReadKey = Callable[[str, SecretRef], Awaitable[str | None]]
@@ -143,7 +143,7 @@ class Canaries:
     async def move(
         self,
         pool: TendedPool,
-        wanted: SetDtype | None,
+        wanted: Sequence[Restart],
         engines: Mapping[str, Engine],
         *,
         begin: bool,
@@ -192,10 +192,10 @@ class Canaries:
         pool: TendedPool,
         kept: _Pool,
         sight: Sight,
-        wanted: SetDtype | None,
+        wanted: Sequence[Restart],
         engines: Mapping[str, Engine],
     ) -> Moved:
-        goal = None if wanted is None else dtype_goal(wanted)
+        goal = goal_among(map(goal_of, wanted), kept.record.underway)
         seen = Seen(
             sight.workload,
             _pods(sight, kept.record),

@@ -15,12 +15,9 @@ from alise_operator.canary.arguments import Argument, read_argument, write_argum
 from alise_operator.canary.quantities import bytes_of, quantity_of
 from alise_operator.canary.words import CommandLine, Refused
 from alise_operator.decide.raw import mapping_at, sequence_at, text_at
+from alise_operator.tuning.commands import MEMORY_FACTOR
 
 FIELD_MANAGER = "alise-operator"
-TIER_FACTOR = 1.2
-"""Memory around a host tier beyond its own size. Source: KServe's KV offloading sizes
-``/dev/shm`` and the memory limit so (opendatahub-io/kserve#1842)."""
-
 _SHM = "/dev/shm"  # noqa: S108  a mount path, no file is written
 _KEEPERS = frozenset({
     "argocd-controller",
@@ -191,7 +188,7 @@ def changed_fields(
         line = write_argument(line, setting.argument, setting.value)
     limit, request, shm = fields.memory_limit, fields.memory_request, fields.shm_size
     if tier is not None:
-        more = TIER_FACTOR * (tier.after_bytes - tier.before_bytes)
+        more = MEMORY_FACTOR * (tier.after_bytes - tier.before_bytes)
         limit, request = _grown(limit, more), _grown(request, more)
         shm = _shm_size(template, container, shm, tier)
     return Fields(line.command, line.args, limit, request, shm)
@@ -340,7 +337,7 @@ def _shm_size(template: Raw, container: str, size: str | None, tier: TierSize) -
         return size
     if not _shm_volume(template, _container(template, container)):
         raise Refused(f"the tier lies in {_SHM}: mount an emptyDir of medium Memory there")
-    needed = int(TIER_FACTOR * tier.after_bytes)
+    needed = int(MEMORY_FACTOR * tier.after_bytes)
     if size is None or bytes_of(size) >= needed:
         return size
     return quantity_of(needed)

@@ -7,7 +7,7 @@ is desired is what is there.
 
 from dataclasses import replace
 
-from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TuningMode
+from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TierSizing, TuningMode
 from alise_operator.tuning.ladder import place_of
 from alise_operator.tuning.memory import Change, Direction, TunerMemory
 from alise_operator.tuning.observed import Observed
@@ -31,11 +31,17 @@ def adopted(
             if memory.base.value(knob) is None:
                 base = _own_limit(observed) if knob is Knob.ACTIVE_REQUESTS else None
                 memory = replace(memory, base=memory.base.having(knob, base or seen))
-        elif spec.mode is TuningMode.RECOMMEND or knob is Knob.DTYPE:
+        elif spec.mode is TuningMode.RECOMMEND or _is_started_with(knob, spec):
             memory = _by_somebody(spec, memory, knob, seen, now)
     if spec.mode is TuningMode.RECOMMEND and memory.cold is not None:
         memory = replace(memory, cold=None)
     return memory
+
+
+def _is_started_with(knob: Knob, spec: KVCachePolicySpec) -> bool:
+    """Changed where pods are started from, and not in a running engine: what they have counts."""
+    sizes = spec.host_tier.sizing is TierSizing.RESTART
+    return knob is Knob.DTYPE or (knob is Knob.TIER_BYTES and sizes)
 
 
 def _own_limit(observed: Observed) -> int | None:

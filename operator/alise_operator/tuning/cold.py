@@ -7,13 +7,14 @@ same memory gives the same actions again. While it is under way nothing else cha
 from dataclasses import dataclass, replace
 
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
+from alise_operator.tuning.ladder import Step
 from alise_operator.tuning.memory import Change, ColdChange, Direction, Phase, TunerMemory
 from alise_operator.tuning.observed import Observed
 from alise_operator.tuning.pace import KEEP_SECONDS
-from alise_operator.tuning.plan import Action, SetDtype, Verdict, Why
+from alise_operator.tuning.plan import Action, Restart, SetDtype, SetTierBytes, Verdict, Why
 from alise_operator.tuning.platforms import same_dtype
 from alise_operator.tuning.settings import Knob
-from alise_operator.tuning.targets import having_dtype
+from alise_operator.tuning.targets import having
 
 _STEPS = 4
 """Of the time within which a change has to be judged."""
@@ -30,25 +31,52 @@ class Progress:
     actions: tuple[Action, ...] = ()
 
 
-def begun(before: str, after: str, direction: Direction, now: float) -> ColdChange:
-    """Towards less exact KV behind a canary; back to what was there before without one."""
-    phase = Phase.CANARY if direction is Direction.UP else Phase.ROLLING
-    return ColdChange(before, after, phase, now, direction=direction)
+def begun(step: Step, now: float) -> ColdChange:
+    """Up the ladder behind a canary; back to what was there before without one."""
+    phase = Phase.CANARY if step.direction is Direction.UP else Phase.ROLLING
+    before, after = str(step.before), str(step.after)
+    return ColdChange(before, after, phase, now, direction=step.direction, knob=step.knob)
 
 
-def first_action(cold: ColdChange) -> SetDtype:
+def first_action(cold: ColdChange) -> Restart:
     """What begins it."""
-    return SetDtype(cold.after, 1 if cold.phase is Phase.CANARY else None)
+    return _action(cold, 1 if cold.phase is Phase.CANARY else None)
 
 
-def wanted_dtype(memory: TunerMemory) -> SetDtype | None:
-    """What pods should start with, by what is remembered; ``None`` where nobody knows."""
-    cold, settled = memory.cold, memory.desired.dtype
-    if cold is None:
-        return None if settled is None else SetDtype(settled)
-    if cold.phase is Phase.BACK:
-        return SetDtype(cold.before)
-    return first_action(cold)
+def wanted_starts(memory: TunerMemory) -> tuple[Restart, ...]:
+    """What pods should start with, by what is remembered; nothing where nobody knows."""
+    cold, settled = memory.cold, memory.desired
+    if cold is not None:
+        return (_undone(cold) if cold.phase is Phase.BACK else first_action(cold),)
+    dtype = () if settled.dtype is None else (SetDtype(settled.dtype),)
+    size = settled.tier_bytes
+    return dtype if size is None else (*dtype, SetTierBytes(size, size))
+
+
+def _action(cold: ColdChange, most_pods: int | None = None) -> Restart:
+    if cold.knob is Knob.TIER_BYTES:
+        return SetTierBytes(int(cold.after), int(cold.before), most_pods)
+    return SetDtype(cold.after, most_pods)
+
+
+def _undone(cold: ColdChange) -> Restart:
+    return _action(replace(cold, before=cold.after, after=cold.before))
+
+
+def _settled(memory: TunerMemory, cold: ColdChange, text: str) -> TunerMemory:
+    """Over, with this value."""
+    value = int(text) if cold.knob is Knob.TIER_BYTES else text
+    return replace(memory, cold=None, desired=memory.desired.having(cold.knob, value))
+
+
+def _asked(observed: Observed, knob: Knob) -> str | None:
+    """What the workload starts pods with now."""
+    workload = observed.workload
+    if workload is None:
+        return None
+    if knob is Knob.DTYPE:
+        return workload.dtype
+    return None if workload.tier_bytes is None else str(workload.tier_bytes)
 
 
 def watched(spec: KVCachePolicySpec, memory: TunerMemory, now: float) -> TunerMemory:
@@ -67,9 +95,9 @@ def advance(
     spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, cold: ColdChange, now: float
 ) -> Progress:
     """The next part of ``cold``, which ``memory`` holds."""
-    asked = None if observed.workload is None else observed.workload.dtype
+    asked = _asked(observed, cold.knob)
     if asked is not None and not any(same_dtype(asked, one) for one in (cold.before, cold.after)):
-        free = replace(memory, cold=None, desired=memory.desired.having(Knob.DTYPE, None))
+        free = replace(memory, cold=None, desired=memory.desired.having(cold.knob, None))
         return Progress(
             Verdict.HOLD,
             Why.USER_CHANGED,
@@ -87,35 +115,37 @@ def _canary(
     spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, cold: ColdChange, now: float
 ) -> Progress:
     window, gate = spec.pressure.window_seconds, observed.gate
-    if gate is not None and same_dtype(gate.dtype, cold.after):
+    if gate is not None and same_dtype(gate.value, cold.after):
         if not gate.passed:
             return _fail(spec, memory, cold, f"the canary failed: {gate.text}", now)
-        if having_dtype(observed, cold.after, window):
+        if having(observed, cold.knob, cold.after, window):
             rolling = replace(cold, phase=Phase.ROLLING, since=now, done=1)
             return Progress(
                 Verdict.CONVERGE,
                 Why.ROLLING,
                 f"the canary with {cold.after} passed: {gate.text}",
                 replace(memory, cold=rolling),
-                (SetDtype(cold.after),),
+                (_action(cold),),
             )
     waited = now - cold.since
     if waited > spec.canary.timeout_seconds:
         text = f"the canary with {cold.after} was not judged within {waited:.0f} s"
         return _fail(spec, memory, cold, text, now)
-    runs = "runs and is watched" if having_dtype(observed, cold.after, window) else "is starting"
+    runs = (
+        "runs and is watched" if having(observed, cold.knob, cold.after, window) else "is starting"
+    )
     text = f"a canary with {cold.after} {runs}, for {waited:.0f} s now"
-    return Progress(Verdict.CONVERGE, Why.CANARY, text, memory, (SetDtype(cold.after, 1),))
+    return Progress(Verdict.CONVERGE, Why.CANARY, text, memory, (_action(cold, 1),))
 
 
 def _rolling(
     spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, cold: ColdChange, now: float
 ) -> Progress:
-    have = having_dtype(observed, cold.after, spec.pressure.window_seconds)
+    have = having(observed, cold.knob, cold.after, spec.pressure.window_seconds)
     if have == len(observed.pods):
         return _finish(spec, memory, cold, now)
     gate = observed.gate
-    if gate is not None and not gate.passed and same_dtype(gate.dtype, cold.after):
+    if gate is not None and not gate.passed and same_dtype(gate.value, cold.after):
         return _fail(spec, memory, cold, gate.text, now)
     if have > cold.done:
         cold = replace(cold, done=have, since=now)
@@ -127,28 +157,27 @@ def _rolling(
         if cold.direction is Direction.UP:
             return _fail(spec, memory, cold, text, now)
     return Progress(
-        Verdict.CONVERGE, Why.ROLLING, text, replace(memory, cold=cold), (SetDtype(cold.after),)
+        Verdict.CONVERGE, Why.ROLLING, text, replace(memory, cold=cold), (_action(cold),)
     )
 
 
 def _back(
     spec: KVCachePolicySpec, observed: Observed, memory: TunerMemory, cold: ColdChange
 ) -> Progress:
-    have = having_dtype(observed, cold.before, spec.pressure.window_seconds)
+    have = having(observed, cold.knob, cold.before, spec.pressure.window_seconds)
     if have == len(observed.pods):
-        settled = memory.desired.having(Knob.DTYPE, cold.before)
         return Progress(
             Verdict.HOLD,
             Why.ROLLED_BACK,
             f"all pods have {cold.before} again; {cold.why}",
-            replace(memory, cold=None, desired=settled),
+            _settled(memory, cold, cold.before),
         )
     return Progress(
         Verdict.CONVERGE,
         Why.ROLLING_BACK,
         f"{have} of {len(observed.pods)} pods have {cold.before} again; {cold.why}",
         memory,
-        (SetDtype(cold.before),),
+        (_undone(cold),),
     )
 
 
@@ -163,18 +192,17 @@ def _fail(
         Why.ROLLING_BACK,
         text,
         replace(memory, cold=back),
-        (SetDtype(cold.before),),
+        (_undone(cold),),
     )
 
 
 def _finish(spec: KVCachePolicySpec, memory: TunerMemory, cold: ColdChange, now: float) -> Progress:
     # The change counts from its end on: one in the list, not two.
-    begun_as = memory.last(Knob.DTYPE, cold.direction)
+    begun_as = memory.last(cold.knob, cold.direction)
     others = tuple(one for one in memory.changes if one is not begun_as)
-    settled = memory.desired.having(Knob.DTYPE, cold.after)
-    holds = tuple(one for one in memory.holds if one.dtype != cold.after)
-    memory = replace(memory, cold=None, desired=settled, changes=others, holds=holds)
-    change = Change(now, Knob.DTYPE, cold.direction, cold.after)
+    holds = tuple(one for one in memory.holds if one.value != cold.after)
+    memory = replace(_settled(memory, cold, cold.after), changes=others, holds=holds)
+    change = Change(now, cold.knob, cold.direction, memory.desired.value(cold.knob))
     keep = max(KEEP_SECONDS, spec.pace.stabilization_seconds)
     return Progress(
         Verdict.HOLD,

@@ -31,6 +31,7 @@ from alise_operator.tuning.pace import (
     foreseen,
     has_room,
     hot_enough,
+    is_dear,
     kept_back,
     longest_calm,
     noted,
@@ -39,7 +40,7 @@ from alise_operator.tuning.pace import (
 from alise_operator.tuning.plan import Action, Plan, Tune, Verdict, Why
 from alise_operator.tuning.platforms import capacity_factor
 from alise_operator.tuning.pressure import PoolPressure, pool_pressure, why_no_demand
-from alise_operator.tuning.settings import HOT, Knob
+from alise_operator.tuning.settings import Knob
 from alise_operator.tuning.targets import rung_of, tunes_for
 from alise_operator.tuning.trend import seen
 
@@ -142,7 +143,7 @@ class _Decision:
                 continue
             bar = self._bar(step)
             # A dearer knob is no way around one that only has to wait; a hot one is cheap.
-            if bar is None and (waits is None or step.knob in HOT):
+            if bar is None and (waits is None or not is_dear(step.knob, self._spec)):
                 return self._take(step, Why.PRESSURE, self._pressure.text)
             if bar is not None:
                 self._considered.append(f"{_said(step)}: {bar[1]}")
@@ -173,7 +174,7 @@ class _Decision:
         calm = self._now - (self._now if memory.calm_since is None else memory.calm_since)
         waits: Bar | None = None
         for step in steps:
-            needed = calm_needed(step.knob, memory, self._spec.pace)
+            needed = calm_needed(step.knob, memory, self._spec)
             then = memory.calm_peak / step.factor
             if step.knob is Knob.DTYPE:
                 coming = foreseen(memory, self._spec, self._facts.pods)
@@ -234,9 +235,8 @@ class _Decision:
 
     def _acting(self, step: Step, memory: TunerMemory) -> tuple[TunerMemory, tuple[Action, ...]]:
         """What is remembered once the step is decided, and what has to be done."""
-        if step.knob is Knob.DTYPE:
-            before, after = str(step.before), str(step.after)
-            cold = cold_change.begun(before, after, step.direction, self._now)
+        if step.knob is not Knob.REPLICAS and is_dear(step.knob, self._spec):
+            cold = cold_change.begun(step, self._now)
             return replace(memory, cold=cold), (cold_change.first_action(cold),)
         memory = replace(memory, desired=memory.desired.having(step.knob, step.after))
         if step.knob is Knob.REPLICAS:
@@ -268,7 +268,7 @@ def _remembering(
     marks = spec.pressure
     hot = memory.hot_since if memory.hot_since is not None else now
     since = memory.calm_since
-    if since is not None and now - since >= longest_calm(memory, spec.pace):
+    if since is not None and now - since >= longest_calm(memory, spec):
         since = None
     calm = now if since is None else since
     peak = max(0.0 if since is None else memory.calm_peak, pressure.high)

@@ -171,7 +171,7 @@ def _under_way(memory: TunerMemory, now: float) -> str:
         return ""
     why = f"; {cold.why}" if cold.why else ""
     return (
-        f"dtype {cold.before} -> {cold.after}, {cold.phase} for {now - cold.since:.0f} s, "
+        f"{cold.knob} {cold.before} -> {cold.after}, {cold.phase} for {now - cold.since:.0f} s, "
         f"{cold.done} pods through{why}"
     )
 
@@ -186,7 +186,7 @@ def _waits(spec: KVCachePolicySpec, memory: TunerMemory, now: float) -> Iterator
     for knob in Knob:
         yield from _before_giving_back(knob, spec, memory, now)
     for hold in memory.holds:
-        text = f"{hold.dtype} failed {hold.failures} times: before it is tried again"
+        text = f"{hold.value} failed {hold.failures} times: before it is tried again"
         yield from _if_left(text, hold.until - now)
 
 
@@ -206,7 +206,7 @@ def _before_giving_back(
     value = memory.desired.value(knob)
     if memory.calm_since is None or value is None or value == memory.base.value(knob):
         return
-    left = calm_needed(knob, memory, spec.pace) - (now - memory.calm_since)
+    left = calm_needed(knob, memory, spec) - (now - memory.calm_since)
     yield from _if_left(f"calm: before {knob} is given back", left)
 
 

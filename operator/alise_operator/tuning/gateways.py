@@ -1,7 +1,7 @@
 """Asks the gateways what they predict; what each said is kept until it is asked again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from alise_core.clock import Clock
 from alise_operator.tuning.demand import GatewaySaid, demand_of, said_of
@@ -40,8 +40,8 @@ class Gateways:
         self._asking = asyncio.Lock()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def demand(self, models: Iterable[str]) -> DemandObserved | None:
-        """What all gateways predict for the pods that serve ``models``; ``None`` without any.
+    async def demand(self, shares: Mapping[str, float]) -> DemandObserved | None:
+        """What all gateways predict for a pool, by its part of each model; ``None`` without any.
 
         One that does not answer counts with what it said last, which grows old, or as missing.
         """
@@ -53,7 +53,7 @@ class Gateways:
                 await asyncio.gather(*map(self._ask, places))
         self._heard = {place: said for place, said in self._heard.items() if place in places}
         heard = [self._heard[place] for place in places if place in self._heard]
-        return demand_of(heard, len(places) - len(heard), models, self._clock.now())
+        return demand_of(heard, len(places) - len(heard), shares, self._clock.now())
 
     async def _ask(self, place: str) -> None:
         async with self._slots:

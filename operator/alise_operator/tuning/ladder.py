@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 from statistics import median
 
-from alise_core.crds.kv_cache_policy import KVCachePolicySpec
+from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TierSizing
 from alise_operator.tuning.memory import Direction, TunerMemory
 from alise_operator.tuning.observed import Observed, PluginObserved, PodObserved
 from alise_operator.tuning.platforms import (
@@ -76,6 +76,7 @@ class Facts:
             nobody says.
         dtypes: That pods have, each once.
         pressure: Of the pool.
+        start_bytes: Size of the tier with which pods are started; ``None`` where it is not known.
     """
 
     pods: int
@@ -86,6 +87,7 @@ class Facts:
     missed: bool
     dtypes: tuple[str, ...]
     pressure: PoolPressure
+    start_bytes: int | None = None
 
     @property
     def tier_is_full(self) -> bool:
@@ -113,6 +115,7 @@ def facts_of(observed: Observed, pressure: PoolPressure) -> Facts:
         pushing_out=sum(map(_pushes_out, present)) * 2 >= len(plugins) > 0,
         missed=any(map(_misses, observed.trusted)),
         dtypes=_different(pod.dtype for pod in observed.pods),
+        start_bytes=None if observed.workload is None else observed.workload.tier_bytes,
         pressure=pressure,
     )
 
@@ -121,13 +124,16 @@ def steps_up(
     spec: KVCachePolicySpec, memory: TunerMemory, facts: Facts, now: float
 ) -> tuple[Step, ...]:
     """All of them, from cheap to dear; those that are no use have ``skip``."""
-    settings = memory.desired
+    settings, dtype = memory.desired, _dtype_up(spec, memory, facts, now)
+    size = _bytes_up(spec, settings, facts)
+    if spec.host_tier.sizing is TierSizing.RESTART and not size.skip:
+        size = _restarted(size, dtype, memory, facts, now)
     return (
         _cap_up(spec, settings, facts),
         _eviction_up(spec, settings, facts),
         _level_up(spec, settings, facts),
-        _bytes_up(spec, settings, facts),
-        _dtype_up(spec, memory, facts, now),
+        size,
+        dtype,
         _replicas_up(spec, settings, facts),
     )
 
@@ -237,6 +243,25 @@ def _bytes_up(spec: KVCachePolicySpec, settings: PoolSettings, facts: Facts) -> 
     return step(min(most, 2 * before))
 
 
+def _restarted(size: Step, dtype: Step, memory: TunerMemory, facts: Facts, now: float) -> Step:
+    """The same where every pod restarts for it."""
+    skip = _held(str(size.after), memory, now) or ""
+    if facts.start_bytes is None:
+        skip = "what starts the pods' tiers, with which size, is not known or may not be changed"
+    elif not dtype.skip:
+        # A smaller KV makes room in the tier too, and on the device.
+        skip = f"it restarts every pod, and dtype {dtype.after} is worth that more"
+    before = facts.start_bytes or size.before
+    return replace(size, before=before, price="every pod restarts; host memory", skip=skip)
+
+
+def _held(value: str, memory: TunerMemory, now: float) -> str | None:
+    held = next((one for one in memory.holds if one.value == value and one.until > now), None)
+    if held is None:
+        return None
+    return f"{value} failed {held.failures} times, not again for {held.until - now:.0f} s"
+
+
 def _dtype_up(spec: KVCachePolicySpec, memory: TunerMemory, facts: Facts, now: float) -> Step:
     before, ladder = memory.desired.dtype, spec.dtypes.ladder
 
@@ -252,10 +277,7 @@ def _dtype_up(spec: KVCachePolicySpec, memory: TunerMemory, facts: Facts, now: f
     reasons = []
     for dtype in ladder[place + 1 :]:
         factor = capacity_factor(dtype) / capacity_factor(before)
-        held = next((one for one in memory.holds if one.dtype == dtype and one.until > now), None)
-        why = refusal(dtype, spec.dtypes.platform)
-        if why is None and held is not None:
-            why = f"{dtype} failed {held.failures} times, not again for {held.until - now:.0f} s"
+        why = refusal(dtype, spec.dtypes.platform) or _held(dtype, memory, now)
         if why is None and factor <= 1:
             why = f"{dtype} is not smaller than {before}"
         if why is None:
@@ -282,6 +304,10 @@ def _down(knob: Knob, spec: KVCachePolicySpec, memory: TunerMemory, facts: Facts
     after, factor = _base_of(knob, spec, memory, facts), 1.0
     if after == before or (after is None and knob is not Knob.REPLICAS):
         return None
+    if knob is Knob.TIER_BYTES and spec.host_tier.sizing is TierSizing.RESTART:
+        before = facts.start_bytes
+        if before == after:
+            return None
     if knob is Knob.DTYPE:
         factor = capacity_factor(str(after)) / capacity_factor(str(before))
     if knob is Knob.REPLICAS:
@@ -299,6 +325,8 @@ def _base_of(knob: Knob, spec: KVCachePolicySpec, memory: TunerMemory, facts: Fa
         return facts.slots if may else None
     if knob is Knob.TIER_BYTES:
         may = spec.host_tier.max_bytes is not None and facts.tier
+        if spec.host_tier.sizing is TierSizing.RESTART:
+            may = may and facts.start_bytes is not None
         return memory.base.tier_bytes if may else None
     if knob is Knob.DTYPE:
         alike = before is not None and len(facts.dtypes) == 1

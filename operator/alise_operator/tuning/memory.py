@@ -63,13 +63,14 @@ class ColdChange:
     """A change that restarts pods, under way.
 
     Attributes:
-        before: The dtype that pods had.
+        before: What pods started with.
         after: The one they get.
         phase: Where it stands.
         since: When the phase began, or the last pod got through it.
-        done: Pods that had the phase's dtype then.
+        done: Pods that had the phase's value then.
         direction: Up or down the ladder.
         why: What is wrong, in the phase back.
+        knob: ``DTYPE``, or ``TIER_BYTES`` with numbers as texts.
     """
 
     before: str
@@ -79,13 +80,14 @@ class ColdChange:
     done: int = 0
     direction: Direction = Direction.UP
     why: str = ""
+    knob: Knob = Knob.DTYPE
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A dtype that failed its canary and is not tried again before a time."""
+    """A dtype, or size of a tier, that failed its canary and is not tried again before a time."""
 
-    dtype: str
+    value: str
     until: float
     failures: int
 
@@ -102,7 +104,7 @@ class TunerMemory:
         calm_peak: The highest pressure since then.
         hot_since: Since when pressure has been above the high mark.
         cold: The change that restarts pods, under way.
-        holds: Dtypes that failed.
+        holds: What failed.
         regrets: How often in a row a knob had to be turned up soon after it was turned down.
         recommended: The change that is recommended and not made.
         trend: Where the need is going.
@@ -136,12 +138,12 @@ class TunerMemory:
         kept = [one for one in self.changes if one.at > change.at - keep_seconds]
         return replace(self, changes=(*kept, change)[-MOST_CHANGES:])
 
-    def with_hold(self, dtype: str, now: float, first: float, most: float) -> "TunerMemory":
-        """A dtype failed: twice as long a hold as the last time, up to ``most`` seconds."""
-        failures = next((one.failures for one in self.holds if one.dtype == dtype), 0) + 1
+    def with_hold(self, value: str, now: float, first: float, most: float) -> "TunerMemory":
+        """A canary failed: twice as long a hold as the last time, up to ``most`` seconds."""
+        failures = next((one.failures for one in self.holds if one.value == value), 0) + 1
         seconds = min(most, first * 2.0 ** min(failures - 1, 32))
-        others = tuple(one for one in self.holds if one.dtype != dtype)
-        return replace(self, holds=(*others, Hold(dtype, now + seconds, failures)))
+        others = tuple(one for one in self.holds if one.value != value)
+        return replace(self, holds=(*others, Hold(value, now + seconds, failures)))
 
     def caught_up(self, now: float, most_hold_seconds: float) -> "TunerMemory":
         """The same with no time in the future: a clock may have gone back, or be another's."""
@@ -157,7 +159,7 @@ class TunerMemory:
         cold = self.cold
         return replace(
             self,
-            changes=tuple(replace(one, at=min(one.at, now)) for one in self.changes),
+            changes=tuple(one if one.at <= now else replace(one, at=now) for one in self.changes),
             calm_since=past(self.calm_since),
             hot_since=past(self.hot_since),
             trend=looked(self.trend),
@@ -180,7 +182,7 @@ class TunerMemory:
             "hotSince": self.hot_since,
             "trend": _trend_json(self.trend),
             "outlook": _trend_json(self.outlook),
-            "holds": [[one.dtype, one.until, one.failures] for one in self.holds],
+            "holds": [[one.value, one.until, one.failures] for one in self.holds],
             "regrets": {str(knob): count for knob, count in self.regrets},
             "recommended": None if self.recommended is None else _change_json(self.recommended),
             "cold": None if cold is None else _cold_json(cold),
@@ -225,8 +227,8 @@ def _change_json(change: Change) -> list[object]:
 
 def _cold_json(cold: ColdChange) -> list[object]:
     why = cold.why[:_WHY_CHARS]
-    values = (cold.before, cold.after, cold.phase, cold.since, cold.done, cold.direction, why)
-    return list(values)
+    where = (cold.phase, cold.since, cold.done, cold.direction)
+    return [cold.before, cold.after, *where, why, cold.knob]
 
 
 def _trend_json(trend: Trend | None) -> list[float] | None:
@@ -252,9 +254,20 @@ def _cold_of(raw: object) -> ColdChange | None:
             int(n),
             str(way),
             str(why),
-        ] if _number(at) is not None and phase in _PHASES and way in _DIRECTIONS:
-            return ColdChange(old, new, Phase(phase), float(at), n, Direction(way), why)
+            str(knob),
+        ] if (
+            _number(at) is not None
+            and phase in _PHASES
+            and way in _DIRECTIONS
+            and (knob == Knob.DTYPE or (knob == Knob.TIER_BYTES and _are_sizes(old, new)))
+        ):
+            where = (Phase(phase), float(at), n, Direction(way))
+            return ColdChange(old, new, *where, why, Knob(knob))
     return None
+
+
+def _are_sizes(*texts: str) -> bool:
+    return all(text.isascii() and text.isdigit() for text in texts)
 
 
 def _hold_of(raw: object) -> Hold | None:

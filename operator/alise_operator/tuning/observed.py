@@ -151,6 +151,8 @@ class Workload:
         container: Place of vLLM's container in the pod template.
         dtype_argument: Place of ``--kv-cache-dtype=...`` in its args; ``None`` where it has none.
         dtype: What the template asks for now; ``None`` where that is not understood.
+        tier_bytes: The size of the plugin's tier there; ``None`` where it has none, that is not
+            understood, or nobody may change it.
         listed: The argument is a word of its own in ``args``, or would become one.
     """
 
@@ -160,13 +162,18 @@ class Workload:
     dtype_argument: int | None = None
     dtype: str | None = None
     listed: bool = True
+    tier_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the canary's gate found; the text has the figures."""
+    """What the canary's gate found; the text has the figures.
 
-    dtype: str
+    Attributes:
+        value: The dtype that it was about, or the size of the tier in bytes.
+    """
+
+    value: str
     passed: bool
     text: str
 

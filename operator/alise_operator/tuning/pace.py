@@ -8,7 +8,7 @@ turned up again soon after it was turned down needs twice as long a calm the nex
 from collections.abc import Iterable
 from dataclasses import replace
 
-from alise_core.crds.kv_cache_policy import KVCachePolicySpec, PaceSpec
+from alise_core.crds.kv_cache_policy import KVCachePolicySpec, PaceSpec, TierSizing
 from alise_operator.tuning.ladder import Step
 from alise_operator.tuning.memory import Change, Direction, TunerMemory
 from alise_operator.tuning.plan import Why
@@ -51,10 +51,10 @@ def hot_enough(
     A restart takes a pod's share of the memory away. While the others have room for it, a minute or
     two of pressure are enough; later only what lasts is worth making things worse for.
     """
-    if step.knob not in DEAR:
+    if not is_dear(step.knob, spec):
         return None
     needed = spec.pace.cooldown_seconds + spec.pressure.horizon_seconds
-    if step.knob is Knob.DTYPE and not has_room(memory, spec, pods):
+    if step.knob is not Knob.REPLICAS and not has_room(memory, spec, pods):
         needed = max(needed, spec.pace.stabilization_seconds)
     since = now if memory.hot_since is None else memory.hot_since
     if now - since >= needed:
@@ -121,21 +121,27 @@ def changes_within(memory: TunerMemory, now: float) -> int:
     return sum(1 for one in memory.changes if now - one.at < HOUR)
 
 
-def calm_needed(knob: Knob, memory: TunerMemory, pace: PaceSpec) -> float:
+def is_dear(knob: Knob, spec: KVCachePolicySpec) -> bool:
+    """Turning it restarts pods, or asks for some."""
+    sizes = spec.host_tier.sizing is TierSizing.RESTART
+    return knob in DEAR or (knob is Knob.TIER_BYTES and sizes)
+
+
+def calm_needed(knob: Knob, memory: TunerMemory, spec: KVCachePolicySpec) -> float:
     """Seconds of calm before a knob is turned down."""
-    factor = DEAR_CALM if knob in DEAR else 1.0
-    return pace.stabilization_seconds * factor * 2.0 ** memory.regrets_of(knob)
+    factor = DEAR_CALM if is_dear(knob, spec) else 1.0
+    return spec.pace.stabilization_seconds * factor * 2.0 ** memory.regrets_of(knob)
 
 
-def longest_calm(memory: TunerMemory, pace: PaceSpec) -> float:
+def longest_calm(memory: TunerMemory, spec: KVCachePolicySpec) -> float:
     """Seconds after which a calm is measured anew.
 
     Every knob that may be turned down has been by then. What was not would have brought pressure
     back at the calm's peak, and a peak that long ago says nothing of now: where load falls slowly,
     every calm begins with pressure just below the low mark.
     """
-    needed = max(calm_needed(knob, memory, pace) for knob in Knob)
-    return needed + pace.stabilization_seconds
+    needed = max(calm_needed(knob, memory, spec) for knob in Knob)
+    return needed + spec.pace.stabilization_seconds
 
 
 def noted(step: Step, memory: TunerMemory, pace: PaceSpec, now: float) -> TunerMemory:

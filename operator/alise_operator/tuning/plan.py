@@ -71,7 +71,24 @@ class SetDtype:
     most_pods: int | None = None
 
 
-Action = Tune | SetDtype
+@dataclass(frozen=True, slots=True)
+class SetTierBytes:
+    """Have pods start with a host tier of another size, and memory for it. Idempotent.
+
+    Attributes:
+        tier_bytes: Of each pod's tier.
+        before_bytes: With which pods started before the change.
+        most_pods: At most so many; ``None`` is all of them.
+    """
+
+    tier_bytes: int
+    before_bytes: int
+    most_pods: int | None = None
+
+
+Restart = SetDtype | SetTierBytes
+"""What restarts pods."""
+Action = Tune | Restart
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def pool_pressure(observed: Observed, spec: PressureSpec, *, capped: bool) -> Po
     """
     pods = observed.trusted
     demand = usable_demand(observed, spec.window_seconds)
-    coming = _coming(demand, _capacity(observed))
+    coming = _coming(demand, capacity_of(observed))
     needs = {pod.name: pod_need(pod, spec, capped=capped) for pod in pods}
     if coming is None:
         needs = {pod.name: needs[pod.name] + _rise(pod, spec.horizon_seconds) for pod in pods}
@@ -149,7 +149,7 @@ def _rise(pod: PodObserved, horizon_seconds: float) -> float:
     return min(_MOST_RISE, max(0.0, pod.usage_slope or 0.0) * horizon_seconds)
 
 
-def _capacity(observed: Observed) -> float:
+def capacity_of(observed: Observed) -> float:
     """KV tokens of all pods; those that do not say are taken to be like the others."""
     said = [pod.capacity_tokens for pod in observed.pods if pod.capacity_tokens]
     return sum(said) * len(observed.pods) / len(said) if said else 0.0

@@ -36,6 +36,11 @@ class Decided:
     step: str
     message: str
 
+    @property
+    def essence(self) -> tuple[str, str, str]:
+        """What is done and for which reason; figures may be told in other words."""
+        return self.verdict, self.why, self.step
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from alise_core.crds.conditions import ConditionStatus, ConditionType, Reason
-from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TuningMode
+from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TierSizing, TuningMode
 from alise_operator.decide.conditions import Finding, true
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tuning.plan import Plan, Why
@@ -36,7 +36,7 @@ def with_restarts(
         spec: Of the policy.
         can: The operator may change workloads.
     """
-    wants = can and spec.mode is TuningMode.AUTO and len(spec.dtypes.ladder) > 1
+    wants = can and spec.mode is TuningMode.AUTO and wants_restarts(spec)
     found = {finding.type: finding for finding in report.findings}
     degraded = found.get(ConditionType.DEGRADED)
     if degraded is None or degraded.status is not ConditionStatus.TRUE:
@@ -52,6 +52,13 @@ def with_restarts(
     return replace(report, findings=tuple(found.values()), announcements=news)
 
 
+def wants_restarts(spec: KVCachePolicySpec) -> bool:
+    """Something that restarts pods may be changed."""
+    tier = spec.host_tier
+    sizes = tier.sizing is TierSizing.RESTART and tier.max_bytes is not None
+    return sizes or len(spec.dtypes.ladder) > 1
+
+
 def _degraded(stands: Standing, moved: Moved, *, wants: bool) -> Finding | None:
     if moved.degraded:
         return true(ConditionType.DEGRADED, Reason.ROLLED_BACK, moved.text)
@@ -60,6 +67,6 @@ def _degraded(stands: Standing, moved: Moved, *, wants: bool) -> Finding | None:
     if stands.held:
         return true(ConditionType.DEGRADED, Reason.ROLLED_BACK, stands.held)
     if wants and stands.obstacle:
-        text = f"dtypes are not changed here: {stands.obstacle}"
+        text = f"what restarts pods is not changed here: {stands.obstacle}"
         return true(ConditionType.DEGRADED, Reason.BLOCKED, text)
     return None

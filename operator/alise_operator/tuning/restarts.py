@@ -4,7 +4,7 @@ The tuner decides that pods should start with another dtype, and goes by what co
 workload gets there, one pod first, is not its matter, nor what is in the way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from alise_core.crds.governing import PoolRef
 from alise_operator.decide.announcements import Announcement
 from alise_operator.tending import TendedPool
 from alise_operator.tuning.observed import GateResult, Workload
-from alise_operator.tuning.plan import SetDtype
+from alise_operator.tuning.plan import Restart
 from alise_operator.tuning.samples import PodSample
 
 
@@ -87,7 +87,7 @@ class Restarts(Protocol):
     async def move(
         self,
         pool: TendedPool,
-        wanted: SetDtype | None,
+        wanted: Sequence[Restart],
         engines: Mapping[str, Engine],
         *,
         begin: bool,
@@ -96,7 +96,7 @@ class Restarts(Protocol):
 
         Args:
             pool: As it is now.
-            wanted: ``None`` where nobody knows; what is under way is then taken back.
+            wanted: One of a kind; what is under way and of none of them is taken back.
             engines: Of its pods, by their names.
             begin: A change that is not under way may be begun.
         """

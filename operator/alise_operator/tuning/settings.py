@@ -63,10 +63,10 @@ def settings_of(raw: object) -> PoolSettings:
     if not isinstance(raw, Mapping):
         return PoolSettings()
     numbers = {Knob.ACTIVE_REQUESTS, Knob.TIER_BYTES, Knob.REPLICAS}
-    settings = PoolSettings()
+    found: dict[str, Value] = {}
     for knob in Knob:
         value = raw.get(str(knob))
         wanted = int if knob in numbers else str
         if isinstance(value, wanted) and not isinstance(value, bool):
-            settings = settings.having(knob, value)
-    return settings
+            found[str(knob)] = value
+    return PoolSettings(**found)  # type: ignore[arg-type]

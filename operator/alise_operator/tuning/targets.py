@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import floor
 
-from alise_core.crds.kv_cache_policy import KVCachePolicySpec
+from alise_core.crds.kv_cache_policy import KVCachePolicySpec, TierSizing
 from alise_operator.tuning.observed import DoubtKind, Observed, PodObserved
 from alise_operator.tuning.plan import Tune
 from alise_operator.tuning.platforms import capacity_factor, same_dtype
@@ -76,11 +76,12 @@ def tunes_for(
 
 
 def may_turn(spec: KVCachePolicySpec, knob: Knob) -> bool:
-    """The policy lets the tuner touch this at all."""
+    """The policy lets the tuner change this in a running engine."""
     if knob is Knob.ACTIVE_REQUESTS:
         return spec.active_requests.min is not None
     if knob is Knob.TIER_BYTES:
-        return spec.host_tier.max_bytes is not None
+        live = spec.host_tier.sizing is TierSizing.LIVE
+        return live and spec.host_tier.max_bytes is not None
     return True
 
 
@@ -94,6 +95,15 @@ def majority(observed: Observed, knob: Knob) -> Value:
     counts = Counter(values)
     most = max(counts.values())
     return min((one for one, count in counts.items() if count == most), key=str)
+
+
+def having(observed: Observed, knob: Knob, value: str, window_seconds: float) -> int:
+    """Pods that run now with what restarts pods: a dtype, or a size of the tier."""
+    if knob is Knob.TIER_BYTES:
+        plugins = (pod.plugin for pod in observed.pods if pod.plugin is not None)
+        fresh = (one for one in plugins if one.age_seconds <= window_seconds)
+        return sum(one.tier_bytes == int(value) for one in fresh)
+    return having_dtype(observed, value, window_seconds)
 
 
 def having_dtype(observed: Observed, dtype: str, window_seconds: float) -> int:

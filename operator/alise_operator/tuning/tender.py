@@ -6,7 +6,7 @@ other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from alise_core.clock import Clock
@@ -17,20 +17,21 @@ from alise_core.errors import AliseError
 from alise_operator.decide.pods import Pod, endpoint_names
 from alise_operator.decide.tuning import TuningReport
 from alise_operator.tending import Publish, TendedPool
-from alise_operator.tuning.cold import wanted_dtype, watched
+from alise_operator.tuning.cold import wanted_starts, watched
 from alise_operator.tuning.decide import decide
+from alise_operator.tuning.demand import Serving, serving_of, shares_of
 from alise_operator.tuning.engines import Address, Engines, EngineSilent
 from alise_operator.tuning.memory import TunerMemory, memory_of
-from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved
+from alise_operator.tuning.observed import DemandObserved, Observed, PodObserved, Workload
 from alise_operator.tuning.plan import Plan, Tune, Why
-from alise_operator.tuning.recording import Look, decided_of
+from alise_operator.tuning.recording import Decided, Look, decided_of
 from alise_operator.tuning.reports import last_action_of, report_of
 from alise_operator.tuning.restart_reports import restarting, with_restarts
 from alise_operator.tuning.restarts import Engine, Moved, Restarts, Standing
 from alise_operator.tuning.window import PodWindow
 
-Predict = Callable[[Iterable[str]], Awaitable[DemandObserved | None]]
-"""Of models; ``None`` where there is nobody who predicts."""
+Predict = Callable[[Mapping[str, float]], Awaitable[DemandObserved | None]]
+"""Of a pool's parts of models; ``None`` where there is nobody who predicts."""
 
 Record = Callable[[Look], Awaitable[None]]
 
@@ -48,19 +49,21 @@ class _Pool:
 
     Attributes:
         windows: By endpoint and incarnation of its engine.
-        models: That its pods serve.
+        serving: Models and memory, as of the last look.
         memory: Of the last plan; ``None`` until the status was read.
         told: The last report.
         told_why: The reason of its plan.
         told_at: When it was made.
+        decided: What was decided last; ``None`` at first.
     """
 
     windows: dict[str, PodWindow] = field(default_factory=dict)
-    models: frozenset[str] = frozenset()
+    serving: Serving = field(default_factory=Serving)
     memory: TunerMemory | None = None
     told: TuningReport | None = None
     told_why: Why | None = None
     told_at: float = 0.0
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class KvTuner:
     Attributes:
         predict: What the gateways predict for pods that serve these models.
         record: Is given every look.
+        on_decided: Told what was decided at every look.
+        on_news: Given a look that was decided otherwise than the one before.
     """
 
     def __init__(
@@ -103,6 +108,8 @@ class KvTuner:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.predict: Predict = _nobody_predicts
         self.record: Record = _nobody_records
+        self.on_decided: Callable[[Decided], None] = _nobody_counts
+        self.on_news: Callable[[Look], None] = _nobody_tells
 
     async def tend(self, pool: TendedPool, publish: Publish) -> TuningReport:
         """See ``Tuner``."""
@@ -116,19 +123,20 @@ class KvTuner:
         endpoints = await self._endpoints(pool)
         pods = await self._look(kept, endpoints, spec)
         stands = await self._stand(pool, kept.memory)
+        can = self._can_restart and not stands.obstacle
         observed = Observed(
             pool.ref.namespace,
             pool.ref.name,
             pods,
-            workload=stands.workload,
+            workload=stands.workload if can else _untouched(spec, stands.workload),
             gate=stands.gate,
             paused=pool.paused,
         )
         observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
-        allowed = self._allowed(spec, kept.memory, stands)
+        allowed = spec if can else without_restarts(spec, kept.memory)
         plan = decide(allowed, observed, kept.memory, now)
-        await self.record(Look(now, allowed, kept.memory, observed, decided_of(plan)))
+        await self._say(kept, Look(now, allowed, kept.memory, observed, decided_of(plan)))
         kept.memory = plan.memory
         before = kept.told.status.last_action if kept.told else last_action_of(pool.standing)
         if plan.actions:
@@ -153,14 +161,23 @@ class KvTuner:
         """Close connections to engines."""
         await self._engines.close()
 
+    async def _say(self, kept: _Pool, look: Look) -> None:
+        await self.record(look)
+        self.on_decided(look.decided)
+        if kept.decided is None or kept.decided.essence != look.decided.essence:
+            self.on_news(look)
+        kept.decided = look.decided
+
     async def _with_demand(self, kept: _Pool, observed: Observed) -> Observed:
-        kept.models = frozenset(model for pod in observed.pods for model in pod.models)
-        others = (pool.models for pool in self._pools.values() if pool is not kept)
-        shared = kept.models.intersection(*[frozenset().union(*others)])
-        if shared:
-            # Gateways tell models apart, not pools.
-            return replace(observed, no_demand=f"other pools serve {min(shared)}, too")
-        return replace(observed, demand=await self.predict(kept.models))
+        kept.serving = serving_of(observed)
+        others = (pool.serving for pool in self._pools.values() if pool is not kept)
+        shares = shares_of(kept.serving, others)
+        if shares is None:
+            text = (
+                "other pools serve its models, too, and whose KV memory is how large is not known"
+            )
+            return replace(observed, no_demand=text)
+        return replace(observed, demand=await self.predict(shares))
 
     @property
     def _can_restart(self) -> bool:
@@ -170,13 +187,6 @@ class KvTuner:
         if self._restarts is None:
             return Standing()
         return await self._restarts.stand(pool, closely=memory.cold is not None)
-
-    def _allowed(
-        self, spec: KVCachePolicySpec, memory: TunerMemory, stands: Standing
-    ) -> KVCachePolicySpec:
-        """The policy as far as it can be carried out."""
-        can = self._can_restart and not stands.obstacle
-        return spec if can else without_restarts(spec, memory)
 
     async def _move(
         self,
@@ -188,7 +198,7 @@ class KvTuner:
         if self._restarts is None:
             return Moved()
         begin = memory.cold is not None and spec.mode is TuningMode.AUTO
-        return await self._restarts.move(pool, wanted_dtype(memory), engines, begin=begin)
+        return await self._restarts.move(pool, wanted_starts(memory), engines, begin=begin)
 
     def _engines_of(self, kept: _Pool, endpoints: list[_Endpoint]) -> dict[str, Engine]:
         """By pod; of several in one pod, which start alike, the first stands for all."""
@@ -271,7 +281,15 @@ async def _nobody_records(look: Look) -> None:
     """Until somebody does."""
 
 
-async def _nobody_predicts(models: Iterable[str]) -> None:
+def _nobody_counts(decided: Decided) -> None:
+    """Until somebody does."""
+
+
+def _nobody_tells(look: Look) -> None:
+    """Until somebody does."""
+
+
+async def _nobody_predicts(shares: Mapping[str, float]) -> None:
     """Until somebody does."""
 
 
@@ -282,6 +300,13 @@ def without_restarts(spec: KVCachePolicySpec, memory: TunerMemory) -> KVCachePol
     ladder = (memory.desired.dtype or spec.dtypes.ladder[0],)
     dtypes = spec.dtypes.model_copy(update={"ladder": ladder})
     return spec.model_copy(update={"dtypes": dtypes})
+
+
+def _untouched(spec: KVCachePolicySpec, workload: Workload | None) -> Workload | None:
+    """A workload as somebody sees it who may not change it."""
+    if spec.mode is TuningMode.RECOMMEND or workload is None:
+        return workload
+    return replace(workload, tier_bytes=None)
 
 
 def _alike(one: TuningReport, other: TuningReport) -> bool:

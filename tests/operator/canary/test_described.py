@@ -1,6 +1,13 @@
 import pytest
 
-from alise_core.crds.kv_cache_policy import DtypeSpec, KVCachePolicySpec, Platform, TuningMode
+from alise_core.crds.kv_cache_policy import (
+    DtypeSpec,
+    HostTierSpec,
+    KVCachePolicySpec,
+    Platform,
+    TierSizing,
+    TuningMode,
+)
 from alise_operator.canary.described import held_text, obstacle, workload_of
 from alise_operator.canary.record import Held, Record
 from fakes.canary_story import NOW
@@ -80,3 +87,32 @@ def test_what_is_held_says_until_when_and_why() -> None:
     text = held_text(Record(holds=holds), NOW)
 
     assert text == "a failed 2 times, not again before 2025-06-15T15:07:40Z: it failed"
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ('{"alise": {"tier": {"capacity_bytes": 1024}}}', 1024),
+        ('{"alise": {"tier": {"capacity_bytes": "much"}}}', None),
+        ('{"alise": {"tier": {"capacity_bytes": 1, "capacity_bytes": 2}}}', None),
+        ('{"alise": {}}', None),
+        ("$(CONFIG)", None),
+    ],
+)
+def test_the_size_of_the_tier_that_pods_start_with(config: str, size: int | None) -> None:
+    found = workload_of(FakeWorkload(args=("m", "--additional-config", config)).raw)
+
+    assert found is not None
+    assert found.tier_bytes == size
+
+
+def test_what_is_in_the_way_of_a_larger_tier_is_said_where_no_dtype_may_change() -> None:
+    tier = HostTierSpec(sizing=TierSizing.RESTART, max_bytes=4096)
+    spec = KVCachePolicySpec(mode=TuningMode.AUTO, host_tier=tier)
+    config = '--additional-config={"alise": {"tier": {"capacity_bytes": 1024}}}'
+    world = FakeWorkload(args=("m", config))
+    assert obstacle(spec, world.seen(), NOW) == ""
+
+    recreate(world.raw)
+    assert "its update strategy is Recreate" in obstacle(spec, world.seen(), NOW)
+    assert obstacle(KVCachePolicySpec(mode=TuningMode.AUTO), world.seen(), NOW) == ""

@@ -1,9 +1,12 @@
+import json
+
 import pytest
 
-from alise_operator.canary.goals import dtype_goal, gate_result
+from alise_operator.canary.goals import dtype_goal, gate_result, tier_goal
 from alise_operator.canary.plan import Look, State
+from alise_operator.canary.quantities import bytes_of
 from alise_operator.canary.seen import Judged
-from alise_operator.tuning.plan import SetDtype
+from alise_operator.tuning.plan import SetDtype, SetTierBytes
 from fakes.canary_story import Story
 from fakes.rolling_workload import FakeWorkload
 
@@ -15,7 +18,7 @@ def test_one_pod_then_all_then_back_as_the_tuner_asks() -> None:
     passed = story.until(State.PASSED)
     result = gate_result(passed)
     assert result is not None
-    assert (result.dtype, result.passed, result.text) == ("fp8", True, "figures")
+    assert (result.value, result.passed, result.text) == ("fp8", True, "figures")
     story.goal = FP8
     story.until(State.DONE)
     story.goal = AUTO
@@ -63,11 +66,61 @@ def test_it_is_about_what_is_under_way_and_not_about_what_is_wanted_now() -> Non
     story.goal = AUTO
     back = gate_result(story.step())
     assert back is not None
-    assert (back.dtype, back.passed) == ("fp8", False)
+    assert (back.value, back.passed) == ("fp8", False)
 
 
 def test_a_refusal_says_no_and_another_goal_says_nothing() -> None:
     refused = gate_result(Look(State.REFUSED, "it is paused", about=FP8.name))
     assert refused is not None
-    assert (refused.dtype, refused.passed, refused.text) == ("fp8", False, "it is paused")
+    assert (refused.value, refused.passed, refused.text) == ("fp8", False, "it is paused")
     assert gate_result(Look(State.REFUSED, "", about="tier=1Gi")) is None
+
+
+GIB = 2**30
+CONFIG = '--additional-config={"alise": {"tier": {"capacity_bytes": %d, "level": "int8"}}}'
+
+
+def test_a_tier_grows_with_the_memory_around_it_and_gives_both_back() -> None:
+    story = Story(
+        FakeWorkload(args=("m", CONFIG % (4 * GIB))), tier_goal(SetTierBytes(8 * GIB, 4 * GIB, 1))
+    )
+    held = bytes_of(story.world.container["resources"]["limits"]["memory"])
+
+    passed = gate_result(story.until(State.PASSED))
+    assert passed is not None
+    assert (passed.value, passed.passed) == (str(8 * GIB), True)
+    story.goal = tier_goal(SetTierBytes(8 * GIB, 4 * GIB))
+    story.until(State.DONE)
+    container = story.world.container
+    assert container["args"] == ["m", CONFIG % (8 * GIB)]
+    for part in ("limits", "requests"):
+        grown = bytes_of(container["resources"][part]["memory"])
+        assert grown == pytest.approx(held + 1.2 * 4 * GIB, abs=2**20)
+
+    story.goal = tier_goal(SetTierBytes(4 * GIB, 8 * GIB))
+    story.until(State.DONE)
+    assert story.world.container["args"] == ["m", CONFIG % (4 * GIB)]
+    after = bytes_of(story.world.container["resources"]["limits"]["memory"])
+    assert after == pytest.approx(held, abs=2**21)
+
+
+def test_a_larger_tier_that_fails_leaves_the_workload_as_it_was() -> None:
+    story = Story(FakeWorkload(args=("m", CONFIG % GIB)), tier_goal(SetTierBytes(2 * GIB, GIB, 1)))
+    before = json.dumps(story.world.spec, sort_keys=True)
+    story.passes = False
+
+    failed = gate_result(story.until(State.ROLLING_BACK))
+    assert failed is not None
+    assert (failed.value, failed.passed) == (str(2 * GIB), False)
+    story.until(State.ROLLED_BACK)
+
+    assert json.dumps(story.world.spec, sort_keys=True) == before
+
+
+def test_pods_without_the_plugins_tier_are_refused() -> None:
+    story = Story(FakeWorkload(), tier_goal(SetTierBytes(2 * GIB, GIB, 1)))
+
+    found = story.step()
+
+    assert found.state is State.REFUSED
+    assert "--additional-config is not given" in found.text

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from alise_bench.tuner.sketch import CAPACITY_TOKENS, SLOTS, SketchedPool
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.memory import Phase, TunerMemory
@@ -14,7 +15,6 @@ from alise_operator.tuning.observed import (
 )
 from alise_operator.tuning.plan import Plan, SetDtype, Tune, Verdict, Why
 from alise_operator.tuning.settings import Knob
-from fakes.tuned_pool import CAPACITY_TOKENS, SLOTS, FakePool
 
 NOW = 1_750_000_000.0
 
@@ -34,7 +34,7 @@ def spec(**changes: object) -> KVCachePolicySpec:
 class Story:
     """A pool over time, with everything that is decided carried out."""
 
-    def __init__(self, pool: FakePool, policy: KVCachePolicySpec | None = None) -> None:
+    def __init__(self, pool: SketchedPool, policy: KVCachePolicySpec | None = None) -> None:
         self.pool, self.spec = pool, policy or spec()
         self.memory, self.now = TunerMemory(), NOW
 
@@ -58,7 +58,7 @@ class Story:
 
 
 def test_pressure_turns_the_cheapest_knob_that_helps() -> None:
-    plan = Story(FakePool.of(2, load=3.0)).step()
+    plan = Story(SketchedPool.of(2, load=3.0)).step()
 
     assert (plan.verdict, plan.why) == (Verdict.CHANGE, Why.PRESSURE)
     assert plan.step is not None
@@ -70,7 +70,7 @@ def test_pressure_turns_the_cheapest_knob_that_helps() -> None:
 
 
 def test_below_the_mark_nothing_happens_and_the_figures_are_told() -> None:
-    plan = Story(FakePool.of(2, load=1.5)).step()
+    plan = Story(SketchedPool.of(2, load=1.5)).step()
 
     assert (plan.verdict, plan.why, plan.actions) == (Verdict.HOLD, Why.NO_PRESSURE, ())
     assert "0.75" in plan.message
@@ -78,7 +78,7 @@ def test_below_the_mark_nothing_happens_and_the_figures_are_told() -> None:
 
 
 def test_a_second_change_waits_for_the_cooldown() -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
     story.step()
 
     plan = story.step()
@@ -88,7 +88,7 @@ def test_a_second_change_waits_for_the_cooldown() -> None:
 
 
 def test_one_hot_pod_is_not_a_hot_pool() -> None:
-    story = Story(FakePool.of(3, load=2.25))
+    story = Story(SketchedPool.of(3, load=2.25))
     pods = list(story.pool.observe().pods)
     pods[0] = replace(pods[0], usage_ratio=1.0, usage_peak_ratio=1.0, preemptions_per_second=1.0)
 
@@ -99,7 +99,7 @@ def test_one_hot_pod_is_not_a_hot_pool() -> None:
 
 
 def test_demand_that_comes_is_pressure_before_it_is_there() -> None:
-    story = Story(FakePool.of(2, load=1.0, demand=True))
+    story = Story(SketchedPool.of(2, load=1.0, demand=True))
     story.step()
     tokens = 2.4 * CAPACITY_TOKENS
 
@@ -119,7 +119,7 @@ def test_demand_that_comes_is_pressure_before_it_is_there() -> None:
     ids=["stale", "incomplete", "contradictory"],
 )
 def test_a_prediction_that_cannot_be_used_is_left_out_and_said(demand: DemandObserved) -> None:
-    plan = Story(FakePool.of(2, load=1.5)).step(demand=demand)
+    plan = Story(SketchedPool.of(2, load=1.5)).step(demand=demand)
 
     assert plan.why is Why.NO_PRESSURE
     assert any("left out" in note for note in plan.notes)
@@ -127,7 +127,7 @@ def test_a_prediction_that_cannot_be_used_is_left_out_and_said(demand: DemandObs
 
 @pytest.mark.parametrize("kind", DoubtKind)
 def test_figures_that_are_doubted_hold_the_tuner_still(kind: DoubtKind) -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
     pods = tuple(
         replace(pod, doubts=(Doubt(kind, f"{pod.name}: {kind}"),))
         for pod in story.pool.observe().pods
@@ -141,7 +141,7 @@ def test_figures_that_are_doubted_hold_the_tuner_still(kind: DoubtKind) -> None:
 
 
 def test_a_paused_pool_and_a_pool_without_pods_are_left_alone() -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
 
     assert story.step(paused=True).why is Why.PAUSED
     assert story.step(pods=()).why is Why.NO_PODS
@@ -149,7 +149,7 @@ def test_a_paused_pool_and_a_pool_without_pods_are_left_alone() -> None:
 
 
 def test_a_paused_pod_is_told_nothing() -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
     pods = list(story.pool.observe().pods)
     pods[0] = replace(pods[0], paused=True)
 
@@ -159,7 +159,7 @@ def test_a_paused_pod_is_told_nothing() -> None:
 
 
 def test_a_pod_that_starts_anew_is_told_again() -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
     story.step()
     cap = story.pool.pods[0].active_requests
     assert cap < SLOTS
@@ -172,7 +172,7 @@ def test_a_pod_that_starts_anew_is_told_again() -> None:
 
 
 def test_an_endpoint_that_says_yes_and_does_nothing_holds_the_tuner() -> None:
-    story = Story(FakePool.of(2, load=3.0, lost=1.0))
+    story = Story(SketchedPool.of(2, load=3.0, lost=1.0))
     story.step()
 
     for _ in range(10):
@@ -183,7 +183,7 @@ def test_an_endpoint_that_says_yes_and_does_nothing_holds_the_tuner() -> None:
 
 
 def test_what_restarts_pods_needs_pressure_that_lasts_and_a_canary() -> None:
-    story = Story(FakePool.of(3, load=3.6, plugin=False))
+    story = Story(SketchedPool.of(3, load=3.6, plugin=False))
 
     first = story.step()
     assert first.why is Why.NOT_HOT_LONG
@@ -199,7 +199,7 @@ def test_what_restarts_pods_needs_pressure_that_lasts_and_a_canary() -> None:
 
 
 def test_a_failed_canary_goes_back_and_is_held_longer_each_time() -> None:
-    story = Story(FakePool.of(2, load=2.4, plugin=False, gate=False))
+    story = Story(SketchedPool.of(2, load=2.4, plugin=False, gate=False))
 
     story.until(Why.ROLLED_BACK)
     (first,) = story.memory.holds
@@ -215,7 +215,7 @@ def test_a_failed_canary_goes_back_and_is_held_longer_each_time() -> None:
 
 
 def test_a_canary_that_nobody_judges_goes_back() -> None:
-    story = Story(FakePool.of(2, load=2.4, plugin=False, gate=None))
+    story = Story(SketchedPool.of(2, load=2.4, plugin=False, gate=None))
 
     plan = story.until(Why.ROLLING_BACK)
 
@@ -223,7 +223,7 @@ def test_a_canary_that_nobody_judges_goes_back() -> None:
 
 
 def test_somebody_who_sets_another_dtype_meanwhile_wins() -> None:
-    story = Story(FakePool.of(2, load=2.4, plugin=False, gate=None))
+    story = Story(SketchedPool.of(2, load=2.4, plugin=False, gate=None))
     story.until(Why.CANARY)
 
     plan = story.step(workload=Workload("Deployment", "vllm", dtype="fp8_e5m2"))
@@ -233,7 +233,7 @@ def test_somebody_who_sets_another_dtype_meanwhile_wins() -> None:
 
 
 def test_a_gate_of_another_dtype_says_nothing() -> None:
-    story = Story(FakePool.of(2, load=2.4, plugin=False, gate=None))
+    story = Story(SketchedPool.of(2, load=2.4, plugin=False, gate=None))
     story.until(Why.CANARY)
 
     assert story.step(gate=GateResult("fp8_e5m2", True, "old")).why is Why.CANARY
@@ -241,7 +241,7 @@ def test_a_gate_of_another_dtype_says_nothing() -> None:
 
 def test_a_dtype_that_is_not_known_on_the_platform_is_refused_with_the_reason() -> None:
     ladder = {"platform": "cpu", "ladder": ["auto", "int8_per_token_head"]}
-    story = Story(FakePool.of(2, load=2.4, plugin=False), spec(dtypes=ladder))
+    story = Story(SketchedPool.of(2, load=2.4, plugin=False), spec(dtypes=ladder))
 
     for _ in range(60):
         plan = story.step()
@@ -251,7 +251,9 @@ def test_a_dtype_that_is_not_known_on_the_platform_is_refused_with_the_reason() 
 
 
 def test_exact_kv_is_not_given_back_while_the_pressure_would_return() -> None:
-    story = Story(FakePool.of(2, load=2.6, plugin=False), spec(dtypes=spec().dtypes.model_dump()))
+    story = Story(
+        SketchedPool.of(2, load=2.6, plugin=False), spec(dtypes=spec().dtypes.model_dump())
+    )
     story.until(Why.ROLLED_OUT)
     story.pool.load = 1.0  # a quarter of fp8, half of what was there before
     story.until(Why.CALM)
@@ -260,7 +262,7 @@ def test_exact_kv_is_not_given_back_while_the_pressure_would_return() -> None:
 
 
 def test_exact_kv_is_given_back_where_the_load_fell_slowly() -> None:
-    story = Story(FakePool.of(2, load=2.6, plugin=False))
+    story = Story(SketchedPool.of(2, load=2.6, plugin=False))
     story.until(Why.ROLLED_OUT)
     story.pool.load = 1.9  # calm, and too much for an exact cache
     story.until(Why.WOULD_RETURN)
@@ -273,7 +275,7 @@ def test_exact_kv_is_given_back_where_the_load_fell_slowly() -> None:
 
 
 def test_half_of_a_packed_cache_is_a_whole_exact_one() -> None:
-    story = Story(FakePool.of(2, load=2.6, plugin=False))
+    story = Story(SketchedPool.of(2, load=2.6, plugin=False))
     story.until(Why.ROLLED_OUT)
     story.pool.load = 2.0
 
@@ -287,7 +289,7 @@ def test_half_of_a_packed_cache_is_a_whole_exact_one() -> None:
 
 def test_replicas_are_asked_for_last_and_never_set() -> None:
     policy = spec(dtypes={"ladder": ["auto"]})
-    story = Story(FakePool.of(2, load=4.0, plugin=False), policy)
+    story = Story(SketchedPool.of(2, load=4.0, plugin=False), policy)
 
     for _ in range(60):
         plan = story.step()
@@ -297,7 +299,7 @@ def test_replicas_are_asked_for_last_and_never_set() -> None:
 
 
 def test_recommend_says_what_it_would_do_and_how() -> None:
-    story = Story(FakePool.of(2, load=3.0), spec(mode="Recommend"))
+    story = Story(SketchedPool.of(2, load=3.0), spec(mode="Recommend"))
 
     plan = story.step()
 
@@ -311,7 +313,7 @@ def test_recommend_says_what_it_would_do_and_how() -> None:
 
 
 def test_a_recommendation_that_a_person_carries_out_leads_to_the_next() -> None:
-    story = Story(FakePool.of(2, load=3.0), spec(mode="Recommend"))
+    story = Story(SketchedPool.of(2, load=3.0), spec(mode="Recommend"))
     plan = story.step()
     assert plan.step is not None
     for pod in story.pool.pods:
@@ -326,7 +328,7 @@ def test_a_recommendation_that_a_person_carries_out_leads_to_the_next() -> None:
 
 def test_the_command_for_a_dtype_patches_the_workload() -> None:
     policy = spec(mode="Recommend")
-    story = Story(FakePool.of(2, load=3.0, plugin=False), policy)
+    story = Story(SketchedPool.of(2, load=3.0, plugin=False), policy)
     workload = Workload("Deployment", "vllm", container=1, dtype_argument=3)
 
     for _ in range(60):
@@ -342,7 +344,7 @@ def test_the_command_for_a_dtype_patches_the_workload() -> None:
 
 
 def test_a_clock_that_went_back_delays_and_does_not_block() -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
     story.now += 1e9
     story.step()
     story.now = NOW
@@ -352,7 +354,7 @@ def test_a_clock_that_went_back_delays_and_does_not_block() -> None:
 
 
 def test_nothing_is_lost_when_the_memory_is() -> None:
-    story = Story(FakePool.of(2, load=3.0))
+    story = Story(SketchedPool.of(2, load=3.0))
     for _ in range(20):
         story.step()
     story.memory = TunerMemory()

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from alise_operator.tuning.demand import GatewaySaid, demand_of, said_of
+from alise_operator.tuning.demand import GatewaySaid, Serving, demand_of, said_of, shares_of
 from alise_operator.tuning.engines import EngineSilent
 from alise_operator.tuning.gateways import Gateways
 from fakes.clock import FakeClock
@@ -41,7 +41,7 @@ def test_a_gateway_without_requests_has_no_demand() -> None:
     said = said_of("# TYPE alise_gateway_predicted_kv_peak_tokens gauge\n", 0.0)
 
     assert said is not None
-    found = demand_of([said], 0, ["m"], 1.0)
+    found = demand_of([said], 0, {"m": 1.0}, 1.0)
     assert found is not None
     assert (found.peak_tokens, found.high_tokens) == (0.0, 0.0)
 
@@ -52,7 +52,7 @@ def test_medians_add_up_and_spreads_by_their_squares() -> None:
         GatewaySaid(8.0, {"m": (500.0, 900.0), "other": (9.0, 9.0)}, {"default": 2.0}),
     ]
 
-    found = demand_of(heard, 1, ["m"], 10.0)
+    found = demand_of(heard, 1, {"m": 1.0}, 10.0)
 
     assert found is not None
     assert found.peak_tokens == 1500
@@ -60,6 +60,37 @@ def test_medians_add_up_and_spreads_by_their_squares() -> None:
     assert found.age_seconds == 5.0
     assert found.waiting == {"default": 3.0}
     assert (found.gateways, found.missing) == (2, 1)
+
+
+def test_a_part_of_the_requests_is_a_part_of_the_median_and_the_root_of_it_of_the_spread() -> None:
+    found = demand_of([GatewaySaid(5.0, {"m": (1000.0, 1300.0)})], 0, {"m": 0.25}, 5.0)
+
+    assert found is not None
+    assert found.peak_tokens == pytest.approx(250)
+    assert found.high_tokens == pytest.approx(250 + 150)
+
+
+def serving(tokens: float | None, *models: str) -> Serving:
+    return Serving(frozenset(models), tokens)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "shares"),
+    [
+        (serving(None, "m"), [], {"m": 1.0}),
+        (serving(None, "m"), [serving(None, "other")], {"m": 1.0}),
+        (serving(100, "m"), [serving(300, "m")], {"m": 0.25}),
+        (serving(100, "m", "n"), [serving(300, "m"), serving(None, "x")], {"m": 0.25, "n": 1.0}),
+        (serving(100, "m"), [serving(300, "m"), serving(None, "m")], None),
+        (serving(None, "m"), [serving(300, "m")], None),
+        (serving(0, "m"), [serving(300, "m")], None),
+        (serving(100), [serving(300, "m")], {}),
+    ],
+)
+def test_pools_of_one_model_share_it_by_their_memory(
+    own: Serving, others: list[Serving], shares: dict[str, float] | None
+) -> None:
+    assert shares_of(own, others) == shares
 
 
 class Net:
@@ -87,24 +118,24 @@ async def test_many_pools_ask_once() -> None:
     asked = gateways(net, clock, "a")
 
     for _ in range(3):
-        found = await asked.demand(["m"])
+        found = await asked.demand({"m": 1.0})
     assert found is not None
     assert found.peak_tokens == 1000
     assert net.asked == ["http://a/metrics"]
 
     clock.advance(5)
-    await asked.demand(["m"])
+    await asked.demand({"m": 1.0})
     assert len(net.asked) == 2
 
 
 async def test_a_gateway_that_falls_silent_grows_old_and_one_never_heard_is_missing() -> None:
     net, clock = Net(a=PAGE), FakeClock()
     asked = gateways(net, clock, "a", "b")
-    await asked.demand(["m"])
+    await asked.demand({"m": 1.0})
     del net.pages["a"]
     clock.advance(60)
 
-    found = await asked.demand(["m"])
+    found = await asked.demand({"m": 1.0})
 
     assert found is not None
     assert (found.peak_tokens, found.age_seconds) == (1000.0, 60.0)
@@ -112,4 +143,4 @@ async def test_a_gateway_that_falls_silent_grows_old_and_one_never_heard_is_miss
 
 
 async def test_without_gateways_nothing_is_predicted() -> None:
-    assert await gateways(Net(), FakeClock()).demand(["m"]) is None
+    assert await gateways(Net(), FakeClock()).demand({"m": 1.0}) is None

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from alise_bench.tuner.sketch import SketchedPool
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_operator.tuning.decide import decide
 from alise_operator.tuning.memory import TunerMemory
 from alise_operator.tuning.observed import Doubt, DoubtKind, Observed, PodObserved
 from alise_operator.tuning.recorder import Recorder
 from alise_operator.tuning.recording import Look, NotRecorded, decided_of, line_of, look_of
-from fakes.tuned_pool import FakePool
 
 NOW = 1_750_000_000.0
 SPEC = KVCachePolicySpec.model_validate({"mode": "Auto", "activeRequests": {"min": 8}})
 
 
 def a_look(load: float = 3.0, at: float = NOW) -> Look:
-    pool = FakePool.of(2, load=load, demand=True)
+    pool = SketchedPool.of(2, load=load, demand=True)
     pool.tick()
     observed, memory = pool.observe(), TunerMemory(hot_since=at - 5)
     return Look(at, SPEC, memory, observed, decided_of(decide(SPEC, observed, memory, at)))

@@ -57,7 +57,12 @@ def test_a_change_under_way_is_told_by_who_carries_it_out(
         (Standing(), Moved("back", degraded=True, looked=True), Reason.ROLLED_BACK, "back"),
         (Standing(), Moved(problem="forbidden"), Reason.BLOCKED, "forbidden"),
         (Standing(held="until noon"), Moved(), Reason.ROLLED_BACK, "until noon"),
-        (Standing(obstacle="Flux"), Moved(), Reason.BLOCKED, "dtypes are not changed here: Flux"),
+        (
+            Standing(obstacle="Flux"),
+            Moved(),
+            Reason.BLOCKED,
+            "what restarts pods is not changed here: Flux",
+        ),
         (Standing(), Moved(), Reason.HEALTHY, "well"),
     ],
 )

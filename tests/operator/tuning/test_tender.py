@@ -1,7 +1,8 @@
 """The tuner with engines that answer as the plugin does."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -247,29 +248,55 @@ async def test_the_tier_is_packed_denser_when_it_drops_what_is_wanted() -> None:
 
 async def test_demand_is_asked_for_by_the_models_that_engines_say_they_serve() -> None:
     scene = Scene(mode="Recommend")
-    asked: list[set[str]] = []
+    asked: list[Mapping[str, float]] = []
 
-    async def predict(models: Iterable[str]) -> DemandObserved:
-        asked.append(set(models))
+    async def predict(shares: Mapping[str, float]) -> DemandObserved:
+        asked.append(shares)
         return DemandObserved(1.2 * CAPACITY, 1.3 * CAPACITY, 0.0)
 
     scene.tuner.predict = predict
     report = await scene.look(5)
 
-    assert asked[-1] == {"m"}
+    assert asked[-1] == {"m": 1.0}
     assert report.status.pressure == pytest.approx(1.2)
 
 
-async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> None:
+async def test_pools_of_one_model_each_get_their_part_of_its_demand() -> None:
     scene = Scene(mode="Recommend")
-    asked = []
+    asked: list[Mapping[str, float]] = []
 
-    async def predict(models: Iterable[str]) -> DemandObserved:
-        asked.append(models)
+    async def predict(shares: Mapping[str, float]) -> DemandObserved:
+        asked.append(shares)
+        peak = 2.4 * CAPACITY * shares["m"]
+        return DemandObserved(peak, peak, 0.0)
+
+    scene.tuner.predict = predict
+    ref = PoolRef("ns", Kind.MODEL_POOL, "other")
+    other = replace(scene.pool, ref=ref, pods=scene.pool.pods[:1])
+    await scene.look(1)
+    await scene.tuner.tend(other, scene.publish)
+
+    report = await scene.look(4)
+
+    assert asked[-1] == {"m": pytest.approx(2 / 3)}
+    assert report.status.pressure == pytest.approx(1.6)
+
+    scene.tuner.let_go(ref)
+    await scene.look(1)
+    assert asked[-1] == {"m": 1.0}
+
+
+async def test_demand_that_cannot_be_shared_is_left_out() -> None:
+    scene = Scene(mode="Recommend")
+    asked: list[Mapping[str, float]] = []
+
+    async def predict(shares: Mapping[str, float]) -> DemandObserved:
+        asked.append(shares)
         return DemandObserved(9e9, 9e9, 0.0)
 
     scene.tuner.predict = predict
     other = replace(scene.pool, ref=PoolRef("ns", Kind.MODEL_POOL, "other"))
+    scene.engines[0].blocks = scene.engines[1].blocks = "None"
     await scene.look(1)
     await scene.tuner.tend(other, scene.publish)
     asked.clear()
@@ -278,6 +305,7 @@ async def test_demand_of_a_model_in_several_pools_belongs_to_none_of_them() -> N
 
     assert asked == []
     assert report.status.pressure == pytest.approx(0.5)
+    assert "whose KV memory" in report.status.notes[0]
 
 
 async def test_replicas_are_asked_for_when_nothing_else_is_left() -> None:
@@ -316,6 +344,27 @@ async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
         look = look_of(line, number)
         again = decide(look.spec, look.observed, look.memory, look.at)
         assert decided_of(again) == look.decided
+
+
+async def test_every_look_is_counted_and_told_when_it_is_decided_otherwise() -> None:
+    scene = Scene()
+    counted: list[tuple[str, str]] = []
+    told: list[tuple[str, str, str]] = []
+    scene.tuner.on_decided = lambda decided: counted.append((decided.verdict, decided.why))
+    scene.tuner.on_news = lambda look: told.append(look.decided.essence)
+
+    await scene.look(6)
+    scene.press()
+    await scene.look(2)
+
+    assert len(counted) == 8
+    assert counted[0] == ("hold", "MetricsNotTrusted")
+    assert told[0][:2] == counted[0]
+    assert told[1][:2] == ("hold", "AtBase")
+    changed = next(one for one in told if one[0] == "change")
+    assert changed[1] == "Pressure"
+    assert changed[2].startswith("active_requests 64 -> ")
+    assert len(told) == len([None for a, b in pairwise([None, *counted]) if a != b])
 
 
 async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
