@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from alise_cluster.pods import PodState
 from alise_core.crds.base import SecretRef
 from alise_core.crds.conditions import ConditionStatus, ConditionType
 from alise_core.crds.governing import PoolRef
@@ -35,6 +36,11 @@ SPEC: dict[str, Any] = {
 }
 
 
+def serving_pod(place: int, address: str) -> Pod:
+    state = PodState(address, "Running", has_ready_condition=True)
+    return Pod("ns", f"chat-{place}", f"uid-{place}", {}, state)
+
+
 class Scene:
     """Two engines, the tuner, and what it reports."""
 
@@ -46,10 +52,7 @@ class Scene:
         self.told_before: list[int] = []
         self.tuner = self.make_tuner()
         policy = stored(Kind.KV_CACHE_POLICY, a_policy("kv", **{**SPEC, **spec}))
-        pods = tuple(
-            Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place + 1}", "Running", True)
-            for place in range(2)
-        )
+        pods = tuple(serving_pod(place, f"10.0.0.{place + 1}") for place in range(2))
         self.pool = TendedPool(REF, policy, pods, (8000,), admin_token=SecretRef(name="token"))
 
     def make_tuner(self) -> KvTuner:
@@ -320,10 +323,7 @@ async def test_every_look_is_recorded_with_what_was_known_and_decided() -> None:
 
 async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
     scene = Scene(mode="Recommend")
-    pods = tuple(
-        Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place % 2 + 1}", "Running", True)
-        for place in range(12)
-    )
+    pods = tuple(serving_pod(place, f"10.0.0.{place % 2 + 1}") for place in range(12))
     scene.pool = replace(scene.pool, pods=pods)
     await scene.look(5)
     scene.press()
