@@ -21,6 +21,7 @@ from typing import NoReturn
 import control_groups
 import images
 import kubernetes_build
+import kubernetes_source
 import node_programs
 from cached_env import SetupError, say
 
@@ -60,7 +61,9 @@ def _run(pytest: list[str], *, node: bool) -> int:
     _check_machine()
     if node:
         control_groups.check_machine()
-    environment["ALISE_E2E_KUBERNETES"] = str(kubernetes_build.ensure(kubernetes_build.BUILD))
+    environment["ALISE_E2E_KUBERNETES"] = str(
+        kubernetes_build.ensure(kubernetes_source.CONTROL_PLANE)
+    )
     environment["ALISE_E2E_NAMESPACE"] = "1"
     enter = ["unshare", *NAMESPACES, "--propagation", "private"]
     if not node:
@@ -75,7 +78,7 @@ def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
 def _with_node(command: list[str], environment: dict[str, str]) -> int:
     """Run with what a node is made of, and clean up what namespaces do not."""
     programs = node_programs.ensure()
-    binaries = kubernetes_build.ensure(kubernetes_build.NODE_BUILD)
+    binaries = kubernetes_build.ensure(kubernetes_source.NODE)
     archives = {name: str(path) for name, path in images.ensure(images.OUT).items()}
     shutil.rmtree(DISK, ignore_errors=True)
     with control_groups.made() as group:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alise_cluster.resources import ObjectKey, RawObject, key_of, metadata
+from alise_cluster.resources import RawObject, key_of, metadata
+from alise_core.crds.names import ObjectKey
 
 
 class ChangeKind(StrEnum):

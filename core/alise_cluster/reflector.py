@@ -35,8 +35,9 @@ from alise_cluster.errors import (
     api_error,
 )
 from alise_cluster.pacing import Backoff, Pacing
-from alise_cluster.resources import ObjectKey, RawObject, Resource, metadata
+from alise_cluster.resources import RawObject, Resource, metadata
 from alise_core.clock import Clock, MonotonicClock
+from alise_core.crds.names import ObjectKey
 from alise_core.errors import AliseError
 
 PAGE_OBJECTS = 250

@@ -12,6 +12,7 @@ from alise_core.crds.names import (
     PLURALS,
     VERSION,
     Kind,
+    ObjectKey,
 )
 
 RawObject = Mapping[str, Any]
@@ -79,17 +80,6 @@ def resource_of(kind: Kind) -> Resource:
     else:
         group, version = GROUP, VERSION
     return Resource(group, version, PLURALS[kind], kind.value)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectKey:
-    """Names one object of a collection."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 def metadata(raw: RawObject) -> RawObject:

@@ -5,7 +5,8 @@ from typing import Any
 
 from alise_cluster.client import ClusterClient
 from alise_cluster.errors import CONFLICT, ApiError
-from alise_cluster.resources import ObjectKey, RawObject, Resource, key_of, metadata
+from alise_cluster.resources import RawObject, Resource, key_of, metadata
+from alise_core.crds.names import ObjectKey
 
 _ATTEMPTS = 5
 

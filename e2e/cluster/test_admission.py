@@ -1,9 +1,12 @@
 """The API server refuses what we take it to refuse: good, broken and random specs, none stored.
 
+What is empty is a value as any other.
+
 Everywhere else a model of the API server stands for it (``fakes.admission``). Here that is held to
 the real one, and so is what gateway and operator refuse by themselves.
 """
 
+import json
 from typing import Any
 
 import httpx
@@ -15,10 +18,10 @@ from alise_core.crds.names import Kind
 from alise_core.crds.validate import SpecInvalid, parse_spec
 from fakes.admission import refusals
 from fakes.specs import BROKEN, GOOD, UNEQUAL_LISTS, mutated
-from running.cluster.api import collection
+from running.cluster.api import MERGE, collection, path_of
 from running.cluster.figures import Figures
 from running.cluster.installation import Installation
-from running.cluster.objects import alise
+from running.cluster.objects import alise, model_pool
 
 RULES_SINCE = (1, 25)
 """Kubernetes evaluates rules in CEL from this version on."""
@@ -69,6 +72,23 @@ def test_samples(site: Installation, knows_rules: bool, figures: Figures) -> Non
     assert refused.count(False) >= len(GOOD)
     assert refused.count(True) >= len(UNEQUAL_LISTS)
     figures.add("admission_samples_agreed", len(samples))
+
+
+def test_texts_of_a_status_may_be_empty(site: Installation) -> None:
+    pool = path_of(model_pool(site.namespace, "engines", "engine"))
+    condition = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+    condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+
+    answer = site.api.request(
+        "PATCH",
+        f"{pool}/status",
+        content=json.dumps({"status": {"conditions": [condition]}}),
+        headers={"Content-Type": MERGE},
+        params={"dryRun": "All"},
+    )
+
+    assert answer.status_code == httpx.codes.OK, answer.text
+    assert answer.json()["status"]["conditions"] == [condition]
 
 
 @settings(

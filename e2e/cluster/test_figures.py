@@ -10,12 +10,12 @@ from running.cluster.api import Object, path_of
 from running.cluster.figures import Figures
 from running.cluster.installation import Installation
 from running.cluster.objects import ENGINE_PORT
+from running.cluster.readiness import LOST_SECONDS, follow
 from running.cluster.rollout import ready_pods, seconds_until_told
 from running.node.pod import HANDS_OFF
 from running.node.usage import cpu_seconds, resident_bytes
 
 FLIPS = 25
-LOST_SECONDS = 10.0
 LEADING_SECONDS = 40.0
 IDLE_SECONDS = 10.0
 MOST_IDLE_RATIO = 0.1
@@ -37,32 +37,17 @@ def engine(site: Installation) -> Iterator[Object]:
     site.wait_for_endpoints(2)
 
 
-def set_ready(site: Installation, pod: Object, status: str) -> None:
-    """Write a pod's readiness into the API server, as its node would."""
-    conditions = site.api.read(path_of(pod))["status"]["conditions"]
-    changed = [
-        {**each, "status": status} if each["type"] == "Ready" else each for each in conditions
-    ]
-    site.api.patch(f"{path_of(pod)}/status", {"status": {"conditions": changed}})
-
-
 def test_endpoint_changes_reach_routing(
     site: Installation, engine: Object, figures: Figures
 ) -> None:
     [gateway] = site.pods("gateway")
     name = f"{engine['status']['podIP']}:{ENGINE_PORT}"
-    took: dict[str, list[float]] = {"False": [], "True": []}
-    for number in range(2 * FLIPS):
-        status = ("False", "True")[number % 2]
-        set_ready(site, engine, status)
-        changed = time.monotonic()
-        while (name in site.usable(gateway)) != (status == "True"):
-            assert time.monotonic() < changed + LOST_SECONDS
-            time.sleep(POLL_SECONDS)
-        took[status].append(time.monotonic() - changed)
 
-    figures.add_latencies("pod_not_ready_to_no_new_work", took["False"])
-    figures.add_latencies("pod_ready_to_in_use", took["True"])
+    followed = follow(
+        site.api, path_of(engine), FLIPS, lambda: name in site.usable(gateway), POLL_SECONDS
+    )
+
+    followed.add_to(figures)
 
 
 def test_a_changed_spec_is_told_of_in_its_status(site: Installation, figures: Figures) -> None:

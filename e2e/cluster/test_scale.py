@@ -21,6 +21,7 @@ from running.cluster.figures import Figures
 from running.cluster.helm import Release
 from running.cluster.installation import Installation
 from running.cluster.namespaces import namespaces
+from running.cluster.readiness import LOST_SECONDS, follow
 from running.cluster.rollout import seconds_until_told
 from running.node.pod import HANDS_OFF
 from running.node.usage import cpu_seconds, resident_bytes
@@ -33,7 +34,6 @@ WRITERS = 8
 """Clients that create objects at the same time."""
 FOLLOWED_SECONDS = 120.0
 LOOK_SECONDS = 1.0
-LOST_SECONDS = 10.0
 LEADING_SECONDS = 40.0
 """Of a new installation the first operator has yet to lead."""
 AT_ONCE = {"gracePeriodSeconds": "0"}
@@ -177,29 +177,18 @@ def test_one_pod_of_a_thousand_changes(many: Many, figures: Figures) -> None:
     path = f"/api/v1/namespaces/{site.namespace}/pods/engine-0500"
     found = site.api.patch(path, {"metadata": {"annotations": {HANDS_OFF: ""}}})
     name = f"{found['status']['podIP']}:{objects.ENGINE_PORT}"
-    conditions = found["status"]["conditions"]
     looks: list[float] = []
 
-    def is_ready() -> bool:
+    def is_used() -> bool:
         began = time.monotonic()
         ready = ready_endpoints(site, gateway)
         looks.append(time.monotonic() - began)
         return name in ready
 
-    took: dict[str, list[float]] = {"False": [], "True": []}
-    for number in range(2 * FLIPS):
-        status = ("False", "True")[number % 2]
-        changed = [
-            {**each, "status": status} if each["type"] == "Ready" else each for each in conditions
-        ]
-        site.api.patch(f"{path}/status", {"status": {"conditions": changed}})
-        written = time.monotonic()
-        while is_ready() != (status == "True"):
-            assert time.monotonic() < written + LOST_SECONDS
-        took[status].append(time.monotonic() - written)
+    # To look at all of them takes long enough: there is no need to wait in between.
+    followed = follow(site.api, path, FLIPS, is_used, 0.0)
 
-    figures.add_latencies("scale_pod_not_ready_to_no_new_work", took["False"])
-    figures.add_latencies("scale_pod_ready_to_in_use", took["True"])
+    followed.add_to(figures, "scale_")
     figures.add_latencies("scale_look_at_all_endpoints", looks)
 
 

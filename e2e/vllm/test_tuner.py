@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from alise_cluster.pods import PodState
 from alise_core.clock import MonotonicClock
 from alise_core.crds.base import SecretRef
 from alise_core.crds.book import ObjectBook
@@ -141,7 +142,8 @@ async def looping(server: VllmServer) -> AsyncIterator[Loop]:
     )
     (policy,) = policies.items()
     assert policy.spec is not None, policy.problems
-    pod = Pod("ns", "chat-0", "uid-0", {}, "127.0.0.1", "Running", ready=True)
+    state = PodState("127.0.0.1", "Running", has_ready_condition=True)
+    pod = Pod("ns", "chat-0", "uid-0", {}, state)
     secret = SecretRef(name="engine-admin")
     pool = TendedPool(REF, policy, (pod,), (server.port,), admin_token=secret)
     try:

@@ -176,7 +176,7 @@ def _engine_targets(pool: AnyStored, scope: Scope) -> Iterable[EngineTarget]:
     if spec is None or selection is None:
         return
     for pod in selection.pods(scope.pods):
-        if pod.is_endpoint:
+        if pod.state.is_endpoint:
             for name in endpoint_names(pod, selection.ports):
                 url = f"{spec.scheme.value}://{name}{spec.base_path}/metrics"
                 yield EngineTarget(name, url, f"{pod.uid}/{pod.restarts}")

@@ -10,13 +10,13 @@ Source: docs/design/0011-kubernetes.md, "Rules that both obey".
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from alise_core.crds.base import Spec
 from alise_core.crds.inference_pool import InferencePoolSpec
 from alise_core.crds.kv_cache_policy import KVCachePolicySpec
 from alise_core.crds.model_pool import ModelPoolSpec
-from alise_core.crds.names import Kind
+from alise_core.crds.names import Kind, ObjectKey
 from alise_core.crds.scheduling_policy import SchedulingPolicySpec
 from alise_core.crds.tenant import TenantSpec
 from alise_core.crds.validate import SpecInvalid, parse_spec
@@ -25,16 +25,6 @@ S_co = TypeVar("S_co", bound=Spec, covariant=True)
 S = TypeVar("S", bound=Spec)
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class ObjectKey(NamedTuple):
-    """An object of a known kind."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Names that the API server, the chart, the gateway and the operator have to agree on."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 GROUP = "alise.dev"
 VERSION = "v1alpha1"
@@ -14,6 +15,16 @@ CONTROLLER_NAME = f"{GROUP}/gateway"
 
 PAUSED_ANNOTATION = f"{GROUP}/paused"
 """On a pool or a pod: ``"true"`` keeps the tuner away from it."""
+
+
+class ObjectKey(NamedTuple):
+    """An object of a known kind; its namespace is empty where the kind has none."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
 class Kind(StrEnum):

@@ -130,7 +130,7 @@ def _items(listed: RawObject) -> list[Raw]:
 
 def _goes_on(raw: Raw) -> bool:
     pod = parse_pod(raw)
-    return pod is not None and not pod.is_over
+    return pod is not None and not pod.state.is_over
 
 
 def _set_of(pod: Raw) -> Iterable[tuple[str, str]]:

@@ -144,14 +144,14 @@ class Seen:
 def seen_pod(raw: Mapping[str, object], container: str) -> SeenPod | None:
     """A pod as the API server shows it; ``None`` of one that has run to its end."""
     pod = parse_pod(raw)
-    if pod is None or pod.is_over:
+    if pod is None or pod.state.is_over:
         return None
     return SeenPod(
         name=pod.name,
         uid=pod.uid,
         fields=fields_of(raw, container),
-        ready=pod.is_endpoint,
-        terminating=pod.terminating,
+        ready=pod.state.is_endpoint,
+        terminating=pod.state.is_terminating,
         restarts=pod.restarts,
         trouble=_trouble(mapping_at(raw, "status")),
     )

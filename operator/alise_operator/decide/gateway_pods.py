@@ -12,5 +12,5 @@ def metrics_addresses(pods: Iterable[Pod], labels: Mapping[str, str], port: int)
     """
     for pod in pods:
         selected = labels.items() <= pod.labels.items()
-        if selected and pod.phase == "Running":
+        if selected and pod.state.phase == "Running":
             yield from endpoint_names(pod, (port,))

@@ -1,4 +1,4 @@
-"""Pods as the operator sees them, and which of their ports are endpoints of a pool. Pure.
+"""Pods as the operator sees them, and which of them belong to a pool. Pure.
 
 Source: docs/design/0011-kubernetes.md, "Rules that both obey".
 """
@@ -6,10 +6,9 @@ Source: docs/design/0011-kubernetes.md, "Rules that both obey".
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from alise_cluster.pods import PodState, endpoint_name, pod_state
 from alise_core.crds.names import PAUSED_ANNOTATION
 from alise_operator.decide.raw import mapping_at, sequence_at, text_at
-
-_OVER = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +16,7 @@ class Pod:
     """What matters of one pod; equal where nothing has changed that matters.
 
     Attributes:
-        ip: ``None`` until it has one.
-        phase: As Kubernetes says it.
-        ready: Its Ready condition is True.
-        terminating: It has a deletionTimestamp.
+        state: Whether it may be given work, and where.
         restarts: Of its containers together: another number is another engine.
         paused: The tuner has to leave it alone.
     """
@@ -29,24 +25,9 @@ class Pod:
     name: str
     uid: str
     labels: Mapping[str, str]
-    ip: str | None = None
-    phase: str = "Pending"
-    ready: bool = False
-    terminating: bool = False
+    state: PodState
     restarts: int = 0
     paused: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """It ran to its end and will serve nothing any more."""
-        return self.phase in _OVER
-
-    @property
-    def is_endpoint(self) -> bool:
-        """Its ports may be given work."""
-        return (
-            self.ip is not None and self.phase == "Running" and self.ready and not self.terminating
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +53,13 @@ class Selection:
 
     def pods(self, pods: Iterable[Pod]) -> Iterator[Pod]:
         """Those selected that have not run to their end."""
-        return (pod for pod in pods if self.selects(pod) and not pod.is_over)
+        return (pod for pod in pods if self.selects(pod) and not pod.state.is_over)
 
 
 def endpoint_names(pod: Pod, ports: Iterable[int]) -> tuple[str, ...]:
     """``IP:PORT`` of each port; nothing before the pod has an address."""
-    if pod.ip is None:
-        return ()
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-    return tuple(f"{host}:{port}" for port in ports)
+    address = pod.state.address
+    return tuple(endpoint_name(address, port) for port in ports) if address else ()
 
 
 def parse_pod(raw: Mapping[str, object]) -> Pod | None:
@@ -94,19 +73,9 @@ def parse_pod(raw: Mapping[str, object]) -> Pod | None:
         name=name,
         uid=text_at(metadata, "uid"),
         labels=_texts(mapping_at(metadata, "labels")),
-        ip=text_at(status, "podIP") or None,
-        phase=text_at(status, "phase") or "Pending",
-        ready=_is_ready(status),
-        terminating=bool(metadata.get("deletionTimestamp")),
+        state=pod_state(raw),
         restarts=_restarts(status),
         paused=text_at(mapping_at(metadata, "annotations"), PAUSED_ANNOTATION) == "true",
-    )
-
-
-def _is_ready(status: Mapping[str, object]) -> bool:
-    return any(
-        text_at(condition, "type") == "Ready" and text_at(condition, "status") == "True"
-        for condition in sequence_at(status, "conditions")
     )
 
 

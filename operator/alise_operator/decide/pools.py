@@ -86,9 +86,12 @@ def endpoints(pods: Iterable[Pod], selection: Selection | None) -> Endpoints:
         return Endpoints(EndpointCount(), ())
     mine = list(selection.pods(pods))
     ready = [
-        name for pod in mine if pod.is_endpoint for name in endpoint_names(pod, selection.ports)
+        name
+        for pod in mine
+        if pod.state.is_endpoint
+        for name in endpoint_names(pod, selection.ports)
     ]
-    draining = sum(pod.terminating for pod in mine)
+    draining = sum(pod.state.is_terminating for pod in mine)
     count = EndpointCount(
         total=(len(mine) - draining) * len(selection.ports),
         ready=len(ready),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from alise_cluster.cache import Change, ChangeKind, ObjectCache
 from alise_cluster.lines import MOST_LINE_BYTES, JsonLines
-from alise_cluster.resources import ObjectKey, RawObject
+from alise_cluster.resources import RawObject
+from alise_core.crds.names import ObjectKey
 from alise_core.errors import WireError
 
 OBJECTS = st.builds(

@@ -10,8 +10,8 @@ from alise_cluster.cache import Change, ChangeKind
 from alise_cluster.client import ClusterClient
 from alise_cluster.pacing import Pacing
 from alise_cluster.reflector import PAGE_OBJECTS, Contact, Reflector, Selection
-from alise_cluster.resources import PODS, SECRETS, ObjectKey, Resource, resource_of
-from alise_core.crds.names import Kind
+from alise_cluster.resources import PODS, SECRETS, Resource, resource_of
+from alise_core.crds.names import Kind, ObjectKey
 from fakes.api_server import FakeApiServer
 from fakes.api_server_store import Chosen, Path, Raw, Refused
 from fakes.clock import FakeClock

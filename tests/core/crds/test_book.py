@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alise_core.crds.book import Change, ObjectBook, ObjectKey
-from alise_core.crds.names import Kind
+from alise_core.crds.book import Change, ObjectBook
+from alise_core.crds.names import Kind, ObjectKey
 from alise_core.crds.scheduling_policy import SchedulingPolicySpec
 from alise_core.crds.validate import SpecInvalid, parse_spec
 from fakes.custom_resources import raw_object

@@ -1,5 +1,6 @@
 """Which pods are gateways."""
 
+from alise_cluster.pods import PodState
 from alise_operator.decide.gateway_pods import metrics_addresses
 from alise_operator.decide.pods import Pod
 
@@ -7,16 +8,17 @@ LABELS = {"app": "alise", "component": "gateway"}
 
 
 def pod(name: str, **changes: object) -> Pod:
-    values = {"ip": "10.0.0.1", "phase": "Running", "labels": LABELS, "ready": True, **changes}
-    return Pod("ns", name, name, **values)  # type: ignore[arg-type]
+    labels = changes.pop("labels", LABELS)
+    state = PodState(**{"address": "10.0.0.1", "phase": "Running", **changes})  # type: ignore[arg-type]
+    return Pod("ns", name, name, labels, state)  # type: ignore[arg-type]
 
 
 def test_gateways_that_run_are_found_ready_or_not() -> None:
     pods = [
         pod("a"),
-        pod("b", ip="fd00::1", ready=False, terminating=True),
+        pod("b", address="fd00::1", is_terminating=True),
         pod("c", phase="Succeeded"),
-        pod("d", ip=None),
+        pod("d", address=""),
         pod("e", labels={"app": "alise"}),
     ]
 

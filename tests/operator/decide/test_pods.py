@@ -13,7 +13,7 @@ def pod(**changes: object) -> Pod:
 
 
 def test_a_pod_is_an_endpoint_once_it_is_ready() -> None:
-    assert pod().is_endpoint
+    assert pod().state.is_endpoint
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def test_a_pod_is_an_endpoint_once_it_is_ready() -> None:
     ],
 )
 def test_and_not_before_or_after(changes: dict[str, object]) -> None:
-    assert not pod(**changes).is_endpoint
+    assert not pod(**changes).state.is_endpoint
 
 
 @pytest.mark.parametrize(
     ("phase", "over"), [("Succeeded", True), ("Failed", True), ("Running", False)]
 )
 def test_pods_that_ran_to_their_end(phase: str, over: bool) -> None:
-    assert pod(phase=phase).is_over is over
+    assert pod(phase=phase).state.is_over is over
 
 
 def test_every_port_is_an_endpoint() -> None:
@@ -85,4 +85,4 @@ def test_no_garbage_breaks_it(part: str, data: st.DataObject) -> None:
 
     parsed = parse_pod(raw)
 
-    assert parsed is None or isinstance(parsed.is_endpoint, bool)
+    assert parsed is None or isinstance(parsed.state.is_endpoint, bool)

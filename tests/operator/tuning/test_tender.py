@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from alise_cluster.pods import PodState
 from alise_core.crds.base import SecretRef
 from alise_core.crds.conditions import ConditionStatus, ConditionType
 from alise_core.crds.governing import PoolRef
@@ -36,6 +37,11 @@ SPEC: dict[str, Any] = {
 }
 
 
+def serving_pod(place: int, address: str) -> Pod:
+    state = PodState(address, "Running", has_ready_condition=True)
+    return Pod("ns", f"chat-{place}", f"uid-{place}", {}, state)
+
+
 class Scene:
     """Two engines, the tuner, and what it reports."""
 
@@ -47,10 +53,7 @@ class Scene:
         self.told_before: list[int] = []
         self.tuner = self.make_tuner()
         policy = stored(Kind.KV_CACHE_POLICY, a_policy("kv", **{**SPEC, **spec}))
-        pods = tuple(
-            Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place + 1}", "Running", True)
-            for place in range(2)
-        )
+        pods = tuple(serving_pod(place, f"10.0.0.{place + 1}") for place in range(2))
         self.pool = TendedPool(REF, policy, pods, (8000,), admin_token=SecretRef(name="token"))
 
     def make_tuner(self) -> KvTuner:
@@ -369,10 +372,7 @@ async def test_every_look_is_counted_and_told_when_it_is_decided_otherwise() -> 
 
 async def test_of_many_commands_those_that_fit_are_told_whole() -> None:
     scene = Scene(mode="Recommend")
-    pods = tuple(
-        Pod("ns", f"chat-{place}", f"uid-{place}", {}, f"10.0.0.{place % 2 + 1}", "Running", True)
-        for place in range(12)
-    )
+    pods = tuple(serving_pod(place, f"10.0.0.{place % 2 + 1}") for place in range(12))
     scene.pool = replace(scene.pool, pods=pods)
     await scene.look(5)
     scene.press()

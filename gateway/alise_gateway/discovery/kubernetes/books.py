@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from alise_cluster.cache import Change, ChangeKind
-from alise_core.crds.book import ObjectBook, ObjectKey
+from alise_core.crds.book import ObjectBook
 from alise_core.crds.names import Kind
 from alise_gateway.domain.cluster_figures import Watched
 
@@ -35,6 +35,6 @@ class Books:
         book = self._by_kind[watched]
         for change in changes:
             if change.kind is ChangeKind.DELETED:
-                book.remove(ObjectKey(change.key.namespace, change.key.name))
+                book.remove(change.key)
             else:
                 book.put(change.object)

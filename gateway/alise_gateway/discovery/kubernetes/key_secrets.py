@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alise_cluster.resources import ObjectKey, RawObject, metadata
+from alise_cluster.resources import RawObject, metadata
 from alise_core.crds.base import SecretRef
+from alise_core.crds.names import ObjectKey
 
 LEAST_KEY_CHARS = 16
 """A shorter key can be guessed over the network."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from alise_cluster.pods import pod_state
 from alise_cluster.resources import RawObject, metadata
 
 _KEPT_METADATA = (
@@ -62,27 +63,18 @@ def trim_pod(raw: RawObject) -> RawObject:
 
 def read_pod(raw: RawObject) -> Pod:
     """Understand a pod; what is missing or absurd counts as not said."""
-    meta, status = metadata(raw), _mapping(raw.get("status"))
-    phase = status.get("phase")
+    meta, state = metadata(raw), pod_state(raw)
     labels = _mapping(meta.get("labels"))
     return Pod(
         namespace=_text(meta.get("namespace")),
         name=_text(meta.get("name")),
         uid=_text(meta.get("uid")),
         created=_text(meta.get("creationTimestamp")),
-        address=_text(status.get("podIP")),
+        address=state.address,
         labels={key: value for key, value in labels.items() if isinstance(value, str)},
-        is_ready=phase == "Running" and _has_ready_condition(status),
-        is_leaving=meta.get("deletionTimestamp") is not None or phase in {"Succeeded", "Failed"},
+        is_ready=state.is_ready,
+        is_leaving=state.is_leaving,
     )
-
-
-def _has_ready_condition(status: RawObject) -> bool:
-    conditions = status.get("conditions")
-    if not isinstance(conditions, list):
-        return False
-    found = [item for item in conditions if isinstance(item, Mapping)]
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in found)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from alise_cluster.resources import ObjectKey
 from alise_core.crds.base import SecretRef
 from alise_core.crds.book import Stored
 from alise_core.crds.governing import PoolRef
 from alise_core.crds.inference_pool import InferencePoolSpec
 from alise_core.crds.model_pool import Alias, Fallback, ModelPoolSpec, Scheme
-from alise_core.crds.names import Kind
+from alise_core.crds.names import Kind, ObjectKey
 from alise_gateway.discovery.kubernetes.key_secrets import (
     Readable,
     Secret,

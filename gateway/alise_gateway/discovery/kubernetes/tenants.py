@@ -6,9 +6,8 @@ key, the older object's claim counts and the other is reported.
 
 from collections.abc import Iterable
 
-from alise_cluster.resources import ObjectKey
 from alise_core.crds.book import Stored
-from alise_core.crds.names import Kind
+from alise_core.crds.names import Kind, ObjectKey
 from alise_core.crds.tenant import TenantSpec
 from alise_core.units import TenantId
 from alise_gateway.discovery.kubernetes.key_secrets import (

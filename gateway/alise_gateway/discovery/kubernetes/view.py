@@ -14,6 +14,7 @@ claim counts: an address that is used again belongs to who got it last.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from alise_cluster.pods import endpoint_name
 from alise_core.crds.governing import PoolRef
 from alise_gateway.discovery.kubernetes.pods import Pod
 from alise_gateway.discovery.kubernetes.pools import PoolPlan
@@ -184,9 +185,8 @@ class ClusterView:
 
 
 def _endpoint(pod: Pod, plan: PoolPlan, port: int) -> Endpoint:
-    shown = f"[{pod.address}]" if ":" in pod.address else pod.address
     return Endpoint(
-        name=f"{shown}:{port}{plan.base_path}",
+        name=f"{endpoint_name(pod.address, port)}{plan.base_path}",
         host=pod.address,
         port=port,
         tls=plan.tls,

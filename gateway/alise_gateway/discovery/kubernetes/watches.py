@@ -15,14 +15,13 @@ from alise_cluster.reflector import Contact, Reflector, ReflectorFigures, Select
 from alise_cluster.resources import (
     PODS,
     SECRETS,
-    ObjectKey,
     RawObject,
     Resource,
     metadata,
     resource_of,
 )
 from alise_core.clock import Clock
-from alise_core.crds.names import Kind
+from alise_core.crds.names import Kind, ObjectKey
 from alise_gateway.discovery.kubernetes.key_secrets import (
     Readable,
     Secret,

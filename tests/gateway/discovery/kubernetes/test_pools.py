@@ -1,8 +1,7 @@
 """From ModelPools and InferencePools to plans."""
 
-from alise_cluster.resources import ObjectKey
 from alise_core.crds.book import ObjectBook
-from alise_core.crds.names import Kind
+from alise_core.crds.names import Kind, ObjectKey
 from alise_gateway.discovery.kubernetes.key_secrets import Readable, Secret
 from alise_gateway.discovery.kubernetes.pools import PoolPlan, Pools, plan_pools, with_key
 from fakes.api_server_store import Raw

@@ -2,9 +2,8 @@
 
 import hashlib
 
-from alise_cluster.resources import ObjectKey
 from alise_core.crds.book import ObjectBook
-from alise_core.crds.names import Kind
+from alise_core.crds.names import Kind, ObjectKey
 from alise_core.service_class import ServiceClass
 from alise_gateway.discovery.kubernetes.key_secrets import (
     Readable,
