@@ -27,14 +27,17 @@ from alise_bench.processes import interrupted_by_signals
 from alise_bench.vllm.place import VllmPlace
 from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
+from alise_core.policy import AdmissionPolicy
+from alise_vllm.settings import SCHEDULER_CLASS
 
-_SCHEDULER = "--scheduler-cls=alise_vllm.scheduler.AliseScheduler"
+_SCHEDULER = f"--scheduler-cls={SCHEDULER_CLASS}"
 _LEVELS = (0.5, 0.9)
 _NOTES = (
     "in all rows but gateway the load generator sends every request to the engine at once, with "
     "the shipped predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
     "gateway: the gateway as it ships before the plugin as it ships; it predicts, learns from the "
-    "answers that end, queues, and tells the engine what it expects",
+    "answers that end, queues, and tells the engine what it expects; the engine gets "
+    f"{AdmissionPolicy().ordering_run_ahead} requests more than it runs, to order by itself",
     "vllm-fcfs is vLLM as it comes; vllm-priority is its own priority scheduling, with the "
     "predicted p50 as each request's priority; mlfq, srpt and default (gittins, "
     "predictions put right by the answers that ended) are the plugin's; oracle is default with the "
@@ -86,6 +89,8 @@ class PluginEngine(VllmEngine):
         place: Where vLLM and the model are.
         tier1: Whether the predictor asks its encoder.
     """
+
+    _run_ahead = AdmissionPolicy().ordering_run_ahead
 
     def __init__(self, place: VllmPlace, *, tier1: bool) -> None:
         variants = [mode.variant for mode in MODES.values()]
