@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alise_bench.compare.engine import EngineWish, usual_of
-from alise_bench.compare.plugin import MODES, make
+from alise_bench.compare.plugin import MODES, PluginEngine, make
 from alise_bench.compare.rows import ENGINE_ROWS, ROWS, Knowledge, choose_rows
 from alise_bench.compare.vllm_lengths import Told, chat_body
 from alise_bench.vllm.command import Serving, vllm_command
@@ -54,6 +54,13 @@ def test_a_servers_settings_stand_beside_the_lengths() -> None:
     assert said == {
         "alise": {"replay_file": "l", "scheduler": {"policy": "srpt", "recalibrate": False}}
     }
+
+
+def test_only_chosen_rows_have_a_server_and_the_one_that_is_measured_by() -> None:
+    place = VllmPlace(vllm="/env/bin/vllm", model="/env/model")
+    modes = PluginEngine(place, tier1=False, rows=["default", "gateway"]).facts()["modes"]
+    assert isinstance(modes, dict)
+    assert list(modes) == ["vllm-fcfs", "default", "gateway"]
 
 
 def test_several_engines_are_refused() -> None:

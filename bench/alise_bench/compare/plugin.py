@@ -88,19 +88,21 @@ class PluginEngine(VllmEngine):
     Args:
         place: Where vLLM and the model are.
         tier1: Whether the predictor asks its encoder.
+        rows: Names of those that get a server, beside the one that measures the capacity.
     """
 
     _run_ahead = AdmissionPolicy().ordering_run_ahead
 
-    def __init__(self, place: VllmPlace, *, tier1: bool) -> None:
-        variants = [mode.variant for mode in MODES.values()]
+    def __init__(self, place: VllmPlace, *, tier1: bool, rows: Sequence[str]) -> None:
+        self._modes = {name: MODES[name] for name in dict.fromkeys((_BURST.name, *rows))}
+        variants = [mode.variant for mode in self._modes.values()]
         super().__init__(place, variants, tier1=tier1, burst=_BURST)
         self._opinions = Opinions((), tier1=tier1)
-        self._names = list(MODES)
+        self._names = list(self._modes)
 
     def facts(self) -> dict[str, object]:
         """What serves and how."""
-        modes = {name: list(mode.variant.flags) for name, mode in MODES.items()}
+        modes = {name: list(mode.variant.flags) for name, mode in self._modes.items()}
         return {
             **super().facts(),
             "engine": "plugin",
@@ -156,4 +158,4 @@ def make(wish: EngineWish) -> PluginEngine:
     """
     if wish.pods != 1:
         raise ConfigError(f"--pods {wish.pods}: every way to schedule has one server; leave it out")
-    return PluginEngine(place_of(wish), tier1=wish.tier1)
+    return PluginEngine(place_of(wish), tier1=wish.tier1, rows=wish.rows)
