@@ -74,6 +74,8 @@ class AdmissionPolicy:
         run_ahead: Requests in a backend's own queue that are not yet a sign of too many: it
             never waits for the gateway then.
         stale_seconds: Older figures of a backend's metrics are not used.
+        ordering_run_ahead: In place of ``run_ahead`` for a backend that orders its requests by what
+            is predicted, and preempts for them: what it is not given it cannot order.
     """
 
     quantile: float = 0.5
@@ -81,6 +83,7 @@ class AdmissionPolicy:
     preemption_ratio: float = 0.25
     run_ahead: int = 2
     stale_seconds: float = 10.0
+    ordering_run_ahead: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def said_of(kind: str, tokens: int, rank: int) -> dict[str, Any] | None:
 def random_load(drive: Drive, wanted: dict[str, Any]) -> None:
     """Requests come, some are aborted wherever they are, settings change."""
     generator = random.Random(wanted["seed"])  # noqa: S311
-    policies = ["srpt", "mlfq", "tool-aware", "fcfs"]
+    policies = ["gittins", "srpt", "mlfq", "tool-aware", "fcfs"]
     shared = [generator.randrange(900) for _ in range(48)]
     for _ in range(wanted["requests"]):
         for _ in range(generator.randrange(12)):

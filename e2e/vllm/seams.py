@@ -62,6 +62,7 @@ def own_names() -> set[str]:
     return (added | _INSTANCE) - {
         "schedule",
         "_preempt_request",
+        "_handle_stopped_request",
     }
 
 
@@ -70,7 +71,8 @@ _INSTANCE = {"_may_give_way", "_order", "_preempted", "_swaps", "_waits", "alise
 
 def main() -> None:
     source = inspect.getsource(Scheduler)
-    methods = ("schedule", "_preempt_request", "_request_blocks_can_be_freed", "update_from_output")
+    overrides = ("schedule", "_preempt_request", "_handle_stopped_request")
+    methods = (*overrides, "_request_blocks_can_be_freed", "update_from_output")
     found = {
         "version": __version__,
         "is_subclass": issubclass(AliseScheduler, AsyncScheduler),
@@ -83,7 +85,7 @@ def main() -> None:
         "pool": attributes(BlockPool),
         "sampling": list(SamplingParams.__struct_fields__),
         "signatures": {name: signature(getattr(AsyncScheduler, name)) for name in methods},
-        "overrides": {name: signature(getattr(AliseScheduler, name)) for name in methods[:2]},
+        "overrides": {name: signature(getattr(AliseScheduler, name)) for name in overrides},
         "statuses": list(RequestStatus.__members__),
         "policies": [item.value for item in SchedulingPolicy],
         "pauses": list(PauseState.__members__),

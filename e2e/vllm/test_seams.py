@@ -67,10 +67,11 @@ def test_methods_are_called_as_they_are_declared(seams: dict[str, Any]) -> None:
     assert seams["signatures"] == {
         "schedule": ["self", "throttle_prefills"],
         "_preempt_request": ["self", "request", "timestamp", "drop_stale_output"],
+        "_handle_stopped_request": ["self", "request"],
         "_request_blocks_can_be_freed": ["self", "request"],
         "update_from_output": ["self", "scheduler_output", "model_runner_output"],
     }
-    overridden = ("schedule", "_preempt_request")
+    overridden = ("schedule", "_preempt_request", "_handle_stopped_request")
     assert seams["overrides"] == {name: seams["signatures"][name] for name in overridden}
 
 

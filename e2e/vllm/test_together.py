@@ -40,7 +40,7 @@ CHANGES = (
     {"tier": {"level": "int4"}},
     {"scheduler": {"policy": "fcfs"}, "tier": {"eviction": "arc"}},
     {"tier": {"level": "none", "eviction": "ewt"}},
-    {"scheduler": {"policy": "srpt", "max_preemptions": 4}},
+    {"scheduler": {"policy": "gittins", "max_preemptions": 4}},
     {"tier": {"level": "int8"}, "scheduler": {"margin": 0.2}},
 )
 
@@ -80,7 +80,7 @@ def whole(
     token.write_text(TOKEN, encoding="utf-8")
     settings = {
         "admin": {"token_file": str(token)},
-        "scheduler": {"policy": "srpt"},
+        "scheduler": {"policy": "gittins"},
         "tier": {"capacity_bytes": CAPACITY, "level": "int8", "eviction": "ewt"},
     }
     flags = (

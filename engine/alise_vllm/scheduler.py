@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
+_STOPPED = RequestStatus.FINISHED_STOPPED
 _MOST_PER_STEP = 4
 """Requests that others give way to in one step; the next step is milliseconds away."""
 
@@ -141,6 +142,15 @@ class AliseScheduler(AsyncScheduler):
         self._order.counts.forced += 1
         self._note_preempted(request)
         super()._preempt_request(request, timestamp, drop_stale_output)
+
+    def _handle_stopped_request(self, request: "Request") -> bool:
+        """What vLLM calls when an answer is complete."""
+        finished: bool = super()._handle_stopped_request(request)
+        work = work_of(request)
+        cut = request.status == RequestStatus.FINISHED_LENGTH_CAPPED
+        if finished and work is not None and (cut or request.status == _STOPPED):
+            self._order.ended(work, request.num_output_tokens, cut=cut)
+        return finished
 
     def _note_preempted(self, request: "Request") -> None:
         self._preempted[request.request_id] = request.num_computed_tokens

@@ -25,6 +25,8 @@ STEP_SECONDS = "step_seconds"
 _MOST_STEP_SECONDS = 10.0
 ADMIN = "admin"
 SCHEDULER = "scheduler"
+SCHEDULER_CLASS = "alise_vllm.scheduler.AliseScheduler"
+"""As vLLM's ``--scheduler-cls`` names it."""
 TIER = "tier"
 TOKEN_FILE = "token_file"
 TOKEN_VARIABLE = "ALISE_ADMIN_TOKEN"

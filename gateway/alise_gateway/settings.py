@@ -223,6 +223,8 @@ class SchedulingSettings(_Group):
     """Preemptions per finished request that are too many."""
     run_ahead: int = Field(default=_POLICY.admission.run_ahead, ge=0, le=1_000)
     """Requests that an engine may hold in its own queue, so that it never waits for the gateway."""
+    ordering_run_ahead: int = Field(default=_POLICY.admission.ordering_run_ahead, ge=0, le=1_000)
+    """The same for an engine with the ALISE scheduler, which orders its queue and preempts."""
     stale_seconds: PositiveSeconds = _POLICY.admission.stale_seconds
     """Figures of a backend older than this are not gone by."""
     backfill: int = Field(default=_POLICY.backfill, ge=0, le=1_000)
@@ -399,6 +401,7 @@ class GatewaySettings(BaseSettings):
                 high_quantile=chosen.high_admission_quantile,
                 preemption_ratio=chosen.preemption_ratio,
                 run_ahead=chosen.run_ahead,
+                ordering_run_ahead=chosen.ordering_run_ahead,
                 stale_seconds=chosen.stale_seconds,
             ),
             backfill=chosen.backfill,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alise_bench.compare.engine import EngineWish, usual_of
-from alise_bench.compare.plugin import MODES, make
+from alise_bench.compare.plugin import MODES, PluginEngine, make
 from alise_bench.compare.rows import ENGINE_ROWS, ROWS, Knowledge, choose_rows
 from alise_bench.compare.vllm_lengths import Told, chat_body
 from alise_bench.vllm.command import Serving, vllm_command
@@ -45,13 +45,22 @@ def test_a_request_says_what_it_is_told_to_and_not_its_true_length(told: Told) -
 
 
 def test_a_servers_settings_stand_beside_the_lengths() -> None:
-    mode = MODES["default"].variant
+    mode = MODES["srpt"].variant
     place = VllmPlace(vllm="/env/bin/vllm", model="/env/model")
     serving = Serving(place, "m", Path("l"), Path("p"), mode.flags, settings=mode.settings)
     command = vllm_command(serving, 8000, 0)
     assert "--scheduler-cls=alise_vllm.scheduler.AliseScheduler" in command
     said = json.loads(command[command.index("--additional-config") + 1])
-    assert said == {"alise": {"replay_file": "l", "scheduler": {"policy": "srpt"}}}
+    assert said == {
+        "alise": {"replay_file": "l", "scheduler": {"policy": "srpt", "recalibrate": False}}
+    }
+
+
+def test_only_chosen_rows_have_a_server_and_the_one_that_is_measured_by() -> None:
+    place = VllmPlace(vllm="/env/bin/vllm", model="/env/model")
+    modes = PluginEngine(place, tier1=False, rows=["default", "gateway"]).facts()["modes"]
+    assert isinstance(modes, dict)
+    assert list(modes) == ["vllm-fcfs", "default", "gateway"]
 
 
 def test_several_engines_are_refused() -> None:

@@ -82,6 +82,8 @@ def test_a_rows_configuration_is_one_that_the_gateway_takes(name: str) -> None:
     assert settings.scheduling.ordering == row.policy.ordering.name
     assert [it.url for it in settings.backends] == [engine.url for engine in ENGINES]
     assert settings.queue.max_in_flight_per_backend == MAX_NUM_SEQS + 1
+    more = gateway_config(row, 8080, ENGINES, tier1=False, run_ahead=8)
+    assert more["queue"]["max_in_flight_per_backend"] == MAX_NUM_SEQS + 8
     assert settings.predictor.tier1 == "off"
     classes = settings.scheduling.classes
     assert set(classes) == set(ServiceClass)

@@ -13,7 +13,7 @@ from alise_bench.engine_cost.scene import Scene, Shape
 from alise_core.errors import ConfigError
 from alise_vllm.ordering.policies import PolicyName
 
-SMALL = Shape(PolicyName.SRPT, waiting=12, running=6, tight=True)
+SMALL = Shape(PolicyName.GITTINS, waiting=12, running=6, tight=True)
 WORDS = ["--steps", "3", "--repeats", "1", "--running", "4", "--waiting", "2", "5"]
 
 
@@ -46,7 +46,7 @@ def test_every_kind_is_timed_as_often_as_it_happens() -> None:
 def test_every_policy_is_measured_at_the_limit_and_every_size_with_the_default() -> None:
     found = shapes((10, 5_000), 8)
 
-    assert {shape.waiting for shape in found if shape.policy is PolicyName.SRPT} == {
+    assert {shape.waiting for shape in found if shape.policy is PolicyName.GITTINS} == {
         10,
         1_000,
         5_000,
@@ -84,7 +84,7 @@ def test_the_command_publishes_a_document_that_says_who_keeps_the_goal(
     assert main([*WORDS, "--out", str(tmp_path)]) == 0
 
     text = (tmp_path / "engine-order.md").read_text()
-    assert "| srpt, memory short | pass | pass |" in text
+    assert "| gittins, memory short | pass | pass |" in text
     assert "| mlfq | 5 | 4 |" in text
     assert json.loads((tmp_path / "engine-order.json").read_text())["rows"]
     with pytest.raises(ConfigError, match="name another folder"):

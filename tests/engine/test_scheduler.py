@@ -113,6 +113,31 @@ def test_a_probe_can_say_what_it_has_seen(module: Any) -> None:
     assert run(made) == ["second", "runs", "first"]
 
 
+def test_complete_answers_put_later_predictions_right(module: Any) -> None:
+    made = scheduler(module, slots=1)
+    extra = {"alise_p50": 10, "alise_p90": 20}
+    for number in range(30):
+        made.add_request(FakeRequest(f"long-{number}", extra=extra, ends_at=100))
+    made.add_request(FakeRequest("cut", extra=extra, max_tokens=5))
+    gone = FakeRequest("gone", extra=extra)
+    made.add_request(gone)
+    made.schedule()
+    made.finish([gone])
+    run(made)
+
+    state = made.alise_tunable.state()
+    assert state["calibration_answers_total"] == 30
+    assert state["calibration"]["shift_ratio"] > 2.0
+    made.add_request(FakeRequest("late", extra=extra))
+    [late] = made.alise_works()
+    assert late.forecast.p50 > 20
+    assert late.told.p50 == 10
+
+    made.alise_tunable.plan({"recalibrate": False})()
+    made.add_request(FakeRequest("later", extra=extra))
+    assert made.alise_works()[-1].forecast.p50 == 10
+
+
 def test_memory_is_made_for_a_short_request_that_only_lacks_that(module: Any) -> None:
     made = scheduler(module, slots=4, blocks=9)
     made.add_request(predicted("long", 1_000, num_prompt_tokens=100))
@@ -276,7 +301,11 @@ def said(kind: Any, tokens: int, rank: int) -> object:
 
 
 def one_step(made: Any, leaving: list[tuple[int, FakeRequest]], step: int) -> list[str]:
-    gone = [request for at, request in leaving if at <= step and request.status < Status.FINISHED]
+    gone = [
+        request
+        for at, request in leaving
+        if at <= step and request.status < Status.FINISHED_STOPPED
+    ]
     made.finish(gone)
     made.schedule()
     return [request.request_id for request in made.generated()]

@@ -35,7 +35,7 @@ def test_it_shows_settings_as_they_are_in_the_engine() -> None:
     assert made.name == "scheduler"
     settings = made.state()["settings"]
     assert isinstance(settings, dict)
-    assert (settings["policy"], settings["max_active_requests"]) == ("srpt", 5)
+    assert (settings["policy"], settings["max_active_requests"]) == ("gittins", 5)
     assert made.state()["preemptions_total"] == {"slot": 0, "memory": 0, "forced": 0}
 
 
@@ -51,9 +51,9 @@ def test_a_plan_changes_nothing_until_it_is_carried_out() -> None:
     assert engine.max_num_active_reqs == 8
 
     assert carry_out() == {
-        "policy": ["srpt", "fcfs"],
+        "policy": ["gittins", "fcfs"],
         "max_active_requests": [8, 3],
-        "margin": [0.25, 0.25],
+        "margin": [0.5, 0.25],
     }
     assert order.line.first() is engine.works[0]
     assert engine.max_num_active_reqs == 3

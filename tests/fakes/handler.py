@@ -1,5 +1,6 @@
 """A pipeline that only remembers what intake hands it."""
 
+import re
 from dataclasses import dataclass, field
 
 from alise_core.errors import RequestError
@@ -13,6 +14,10 @@ from fakes.clock import FakeClock
 from fakes.transport import FakeTransport
 
 OK = b"fine"
+GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+UPLOAD = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+LIMITS = LimitSettings(max_header_bytes=1_024, max_body_bytes=1_024, max_headers=8)
 
 
 class FakeExchange:
@@ -137,3 +142,15 @@ class Client:
     def _on_closed(self, connection: ClientConnection) -> None:
         assert connection is self.connection
         self.closed += 1
+
+
+def held(**fields: object) -> Client:
+    """A client whose requests stay open until the handler answers."""
+    client = Client(FakeHandler(at_once=False), LIMITS)
+    for name, value in fields.items():
+        setattr(client.handler, name, value)
+    return client
+
+
+def statuses(answers: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]

@@ -32,7 +32,9 @@ class Status(enum.IntEnum):
     WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR = 2
     RUNNING = 5
     PREEMPTED = 6
-    FINISHED = 7
+    FINISHED_STOPPED = 7
+    FINISHED_LENGTH_CAPPED = 8
+    FINISHED_ABORTED = 9
 
 
 @dataclass(eq=False)
@@ -46,6 +48,8 @@ class FakeRequest:
     priority: int = 0
     arrival_time: float = 0.0
     status: Status = Status.WAITING
+    ends_at: int | None = None
+    """Tokens after which it ends by itself; ``max_tokens`` cut it otherwise."""
     num_output_tokens: int = 0
     num_computed_tokens: int = 0
     num_preemptions: int = 0
@@ -61,6 +65,10 @@ class FakeRequest:
     @property
     def num_tokens(self) -> int:
         return self.num_prompt_tokens + self.num_output_tokens
+
+    @property
+    def length(self) -> int:
+        return self.max_tokens if self.ends_at is None else min(self.ends_at, self.max_tokens)
 
     @property
     def blocks(self) -> int:
@@ -208,9 +216,17 @@ class FakeScheduler:
         """Every running request got its token; those that are complete leave, and are returned."""
         for request in self.running:
             request.num_output_tokens += 1
-        done = [each for each in self.running if each.num_output_tokens >= each.max_tokens]
-        self.finish(done)
+        done = [each for each in self.running if each.num_output_tokens >= each.length]
+        for request in done:
+            cut = request.num_output_tokens >= request.max_tokens
+            self.running.remove(request)
+            request.status = Status.FINISHED_LENGTH_CAPPED if cut else Status.FINISHED_STOPPED
+            assert self._handle_stopped_request(request)
+            self._free(request)
         return done
+
+    def _handle_stopped_request(self, request: FakeRequest) -> bool:
+        return not request.resumable
 
     def finish(self, requests: Iterable[FakeRequest]) -> None:
         """End requests, wherever they are."""
@@ -219,10 +235,13 @@ class FakeScheduler:
                 self.running.remove(request)
             else:
                 self.waiting.remove_requests([request])
-            request.status = Status.FINISHED
-            request.num_computed_tokens = 0
-            self.finished_req_ids.add(request.request_id)
-            del self.requests[request.request_id]
+            request.status = Status.FINISHED_ABORTED
+            self._free(request)
+
+    def _free(self, request: FakeRequest) -> None:
+        request.num_computed_tokens = 0
+        self.finished_req_ids.add(request.request_id)
+        del self.requests[request.request_id]
 
 
 MODULES: dict[str, dict[str, object]] = {

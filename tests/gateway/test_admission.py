@@ -274,6 +274,18 @@ def test_the_least_that_is_learned_is_one() -> None:
     assert room(it) is None
 
 
+def test_an_engine_that_orders_its_queue_may_have_more_in_it() -> None:
+    it = admission(None, replace(POLICY, ordering_run_ahead=9))
+    it.orders_itself = True
+    send(it, 20)
+    tell(it, 0, running=4, waiting=9)
+    tell(it, 5, running=4, waiting=9)
+    assert it.learned_limit is None
+    tell(it, 6, running=4, waiting=10)
+    tell(it, 9, running=4, waiting=10)
+    assert it.learned_limit == 13.0
+
+
 def test_arrivals_pass_through_the_engines_queue() -> None:
     it = admission(None)
     crowd(it, until=1.9)

@@ -117,7 +117,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(options: argparse.Namespace, rows: list[Row]) -> Results:
     wish = EngineWish(
-        options.profile, _pods(options), tier1=not options.no_tier1, vllm=options.vllm
+        options.profile,
+        _pods(options),
+        tier1=not options.no_tier1,
+        vllm=options.vllm,
+        rows=tuple(row.name for row in rows),
     )
     points = [
         Point(rho, seed)

@@ -120,12 +120,14 @@ class EngineWish:
         pods: How many.
         tier1: Whether the gateway's predictor asks its encoder.
         vllm: Where vLLM is, as ``--vllm`` says; ``None`` where nobody does.
+        rows: Names of what is compared; of an engine that has a server for each row.
     """
 
     profile: str
     pods: int
     tier1: bool = True
     vllm: str | None = None
+    rows: tuple[str, ...] = ()
 
 
 def usual_of(name: str) -> Usual:

@@ -7,7 +7,7 @@ before one of the servers there is a gateway, which predicts, queues and sends f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from alise_bench.compare.engine import EngineWish
@@ -27,17 +27,21 @@ from alise_bench.processes import interrupted_by_signals
 from alise_bench.vllm.place import VllmPlace
 from alise_bench.workloads.traces import TraceRow
 from alise_core.errors import ConfigError
+from alise_core.policy import AdmissionPolicy
+from alise_vllm.settings import SCHEDULER_CLASS
 
-_SCHEDULER = "--scheduler-cls=alise_vllm.scheduler.AliseScheduler"
+_SCHEDULER = f"--scheduler-cls={SCHEDULER_CLASS}"
 _LEVELS = (0.5, 0.9)
 _NOTES = (
     "in all rows but gateway the load generator sends every request to the engine at once, with "
     "the shipped predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
-    "gateway: the gateway as it ships before the plugin's srpt; it predicts, learns from the "
-    "answers that end, queues, and tells the engine what it expects",
+    "gateway: the gateway as it ships before the plugin as it ships; it predicts, learns from the "
+    "answers that end, queues, and tells the engine what it expects; the engine gets "
+    f"{AdmissionPolicy().ordering_run_ahead} requests more than it runs, to order by itself",
     "vllm-fcfs is vLLM as it comes; vllm-priority is its own priority scheduling, with the "
-    "predicted p50 as each request's priority; mlfq and default (srpt) are the plugin's; oracle is "
-    "default with the true lengths",
+    "predicted p50 as each request's priority; mlfq, srpt and default (gittins, "
+    "predictions put right by the answers that ended) are the plugin's; oracle is default with the "
+    "true lengths",
     "prefix caching is on, as vLLM has it: without it what is preempted is computed anew; the "
     "burst that measures the capacity runs on vllm-fcfs, which therefore knows the prompts",
     f"a step takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace), as on an accelerator",
@@ -58,16 +62,20 @@ class Mode:
     """By the load generator."""
 
 
-_SRPT = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "srpt"}}))
-_KNOWN = replace(_SRPT, flags=(*_SRPT.flags, "--middleware=alise_vllm.control.middleware.Drain"))
+_PLUGIN = Variant((_SCHEDULER,))
+_KNOWN = Variant((_SCHEDULER, "--middleware=alise_vllm.control.middleware.Drain"))
 """By its answers to ``/alise/ready`` a gateway knows that it may send predictions."""
 _MLFQ = Variant((_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "mlfq"}}))
+_SRPT = Variant(
+    (_SCHEDULER,), MappingProxyType({"scheduler": {"policy": "srpt", "recalibrate": False}})
+)
 MODES: Mapping[str, Mode] = {
     "vllm-fcfs": Mode(),
     "vllm-priority": Mode(Variant(("--scheduling-policy=priority",)), Told.PRIORITY),
     "mlfq": Mode(_MLFQ, Told.HINTS),
-    "default": Mode(_SRPT, Told.HINTS),
-    "oracle": Mode(_SRPT, Told.HINTS),
+    "srpt": Mode(_SRPT, Told.HINTS),
+    "default": Mode(_PLUGIN, Told.HINTS),
+    "oracle": Mode(_PLUGIN, Told.HINTS),
     "gateway": Mode(_KNOWN),
 }
 """By row."""
@@ -80,17 +88,21 @@ class PluginEngine(VllmEngine):
     Args:
         place: Where vLLM and the model are.
         tier1: Whether the predictor asks its encoder.
+        rows: Names of those that get a server, beside the one that measures the capacity.
     """
 
-    def __init__(self, place: VllmPlace, *, tier1: bool) -> None:
-        variants = [mode.variant for mode in MODES.values()]
+    _run_ahead = AdmissionPolicy().ordering_run_ahead
+
+    def __init__(self, place: VllmPlace, *, tier1: bool, rows: Sequence[str]) -> None:
+        self._modes = {name: MODES[name] for name in dict.fromkeys((_BURST.name, *rows))}
+        variants = [mode.variant for mode in self._modes.values()]
         super().__init__(place, variants, tier1=tier1, burst=_BURST)
         self._opinions = Opinions((), tier1=tier1)
-        self._names = list(MODES)
+        self._names = list(self._modes)
 
     def facts(self) -> dict[str, object]:
         """What serves and how."""
-        modes = {name: list(mode.variant.flags) for name, mode in MODES.items()}
+        modes = {name: list(mode.variant.flags) for name, mode in self._modes.items()}
         return {
             **super().facts(),
             "engine": "plugin",
@@ -146,4 +158,4 @@ def make(wish: EngineWish) -> PluginEngine:
     """
     if wish.pods != 1:
         raise ConfigError(f"--pods {wish.pods}: every way to schedule has one server; leave it out")
-    return PluginEngine(place_of(wish), tier1=wish.tier1)
+    return PluginEngine(place_of(wish), tier1=wish.tier1, rows=wish.rows)

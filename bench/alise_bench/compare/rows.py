@@ -100,6 +100,7 @@ ENGINE_ROWS: dict[str, Row] = {
         Row("vllm-fcfs", Dispatcher.LEAST_OUTSTANDING),
         Row("vllm-priority", Dispatcher.LEAST_OUTSTANDING),
         Row("mlfq", Dispatcher.LEAST_OUTSTANDING),
+        Row("srpt", Dispatcher.LEAST_OUTSTANDING),
         Row("default", Dispatcher.LEAST_OUTSTANDING),
         Row("oracle", Dispatcher.LEAST_OUTSTANDING, knowledge=Knowledge.EXACT),
         Row("gateway", Dispatcher.GATEWAY),

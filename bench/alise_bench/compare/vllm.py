@@ -36,6 +36,7 @@ from alise_bench.compare.vllm_servers import (
     MAX_NUM_SEQS,
     MODEL,
     OPTIONS,
+    RUN_AHEAD,
     STEP_SECONDS,
     UNCACHED,
     Server,
@@ -79,6 +80,8 @@ class VllmEngine:
         tier1: Whether the gateway's predictor asks its encoder.
         burst: The row that measures the capacity.
     """
+
+    _run_ahead = RUN_AHEAD
 
     def __init__(
         self,
@@ -187,7 +190,7 @@ class VllmEngine:
         port = free_port()
         self._gateways += 1
         engines = [server.address for server in servers]
-        config = gateway_config(row, port, engines, tier1=self._tier1)
+        config = gateway_config(row, port, engines, tier1=self._tier1, run_ahead=self._run_ahead)
         name = f"gateway-{self._gateways}-{row.name}"
         with running_gateway(config, name, self._folder) as gateway:
             plan = self._plan(row, rows, [Address("127.0.0.1", port)])

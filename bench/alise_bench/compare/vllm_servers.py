@@ -145,9 +145,17 @@ def running_gateway(config: dict[str, Any], name: str, folder: Path) -> Iterator
 
 
 def gateway_config(
-    row: Row, port: int, engines: Iterable[Address], *, tier1: bool
+    row: Row, port: int, engines: Iterable[Address], *, tier1: bool, run_ahead: int = RUN_AHEAD
 ) -> dict[str, Any]:
-    """The gateway's settings for a row."""
+    """The gateway's settings for a row.
+
+    Args:
+        row: How it schedules.
+        port: Where it listens.
+        engines: Its backends.
+        tier1: Whether its predictor asks the encoder.
+        run_ahead: Requests that it gives an engine beyond those that it runs.
+    """
     policy = row.policy
     return {
         "host": "127.0.0.1",
@@ -155,7 +163,7 @@ def gateway_config(
         "identity": {"allow_anonymous": True},
         "backends": [{"url": engine.url} for engine in engines],
         "queue": {
-            "max_in_flight_per_backend": MAX_NUM_SEQS + RUN_AHEAD,
+            "max_in_flight_per_backend": MAX_NUM_SEQS + run_ahead,
             "max_waiting": policy.max_waiting,
         },
         "health": _PATIENT_HEALTH,

@@ -24,6 +24,7 @@ from alise_bench.overhead.console import show_tables
 from alise_bench.overhead.results import encode
 from alise_core.errors import ConfigError
 from alise_vllm.ordering.policies import PolicyName
+from alise_vllm.ordering.settings import OrderingSettings
 
 SIZES = (10, 100, 1_000, 5_000)
 _RUNNING = 256
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def shapes(sizes: Sequence[int], running: int) -> list[Shape]:
     """Every size with the default policy; with memory short, and with the others, the limit's."""
-    default = PolicyName.SRPT
+    default = OrderingSettings().policy
     others = [Shape(name, LIMIT_WAITING, running, False) for name in PolicyName if name != default]
     return [
         *(Shape(default, size, running, False) for size in sizes),

@@ -43,7 +43,7 @@ SETUP = Setup(
         TIER,
     ),
     {
-        "scheduler": {"policy": "srpt"},
+        "scheduler": {"policy": "gittins"},
         "tier": {
             "capacity_bytes": INTERRUPTED_CHUNKS * CHUNK_BYTES,
             "level": "none",

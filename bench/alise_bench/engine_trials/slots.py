@@ -26,7 +26,7 @@ from alise_bench.processes import ChildFailed
 from alise_bench.vllm.place import VllmPlace
 from alise_core.wire.engine_metrics import GENERATION_TOKENS
 
-STOCK, OURS, EXACT = "vllm-priority", "srpt", "srpt, true lengths"
+STOCK, OURS, EXACT = "vllm-priority", "default", "default, true lengths"
 SLOTS = 8
 LONGS = 2 * SLOTS
 LONG_TOKENS, SHORT_TOKENS = (300, 400), (10, 40)
@@ -44,7 +44,6 @@ SETUPS = (
     Setup(
         OURS,
         (f"--max-num-seqs={SLOTS}", "--max-model-len=2048", SCHEDULER),
-        {"scheduler": {"policy": "srpt"}},
     ),
 )
 

@@ -46,7 +46,7 @@ SETUP = Setup(
         TIER,
     ),
     {
-        "scheduler": {"policy": "srpt"},
+        "scheduler": {"policy": "gittins"},
         "tier": {"capacity_bytes": LARGE_BYTES, "level": "none", "eviction": "ewt"},
     },
     step_seconds=None,

@@ -115,6 +115,13 @@ class AdmissionSpec(Spec):
         description="Requests in an engine's own queue that are not yet a sign of too many, so "
         "that the engine never waits for a gateway.",
     )
+    ordering_run_ahead: int = Field(
+        default=_USUAL.admission.ordering_run_ahead,
+        ge=0,
+        le=1_000,
+        description="The same for engines with the ALISE scheduler, which order their own queue "
+        "and preempt.",
+    )
     stale_seconds: Seconds = Field(
         default=_USUAL.admission.stale_seconds,
         description="Figures of an engine older than this many seconds correct nothing any more.",

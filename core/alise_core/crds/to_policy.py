@@ -51,6 +51,7 @@ def scheduling_policy(spec: SchedulingPolicySpec) -> SchedulingPolicy:
             high_quantile=admission.high_quantile,
             preemption_ratio=admission.preemption_ratio,
             run_ahead=admission.run_ahead,
+            ordering_run_ahead=admission.ordering_run_ahead,
             stale_seconds=admission.stale_seconds,
         ),
         backfill=spec.queue.backfill,

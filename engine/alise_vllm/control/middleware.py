@@ -4,8 +4,8 @@
 routes:
 
 ``GET /alise/ready``
-    200, or 503 with the reason; for readiness probes and for gateways. A dead engine is a reason
-    too. No token.
+    200, or 503 with the reason; for readiness probes and for gateways, which are told whether the
+    engine orders its own queue. A dead engine is a reason too. No token.
 ``POST /alise/drain``
     New requests get 503 with ``Retry-After``, those in progress finish. ``?wait_seconds=60``
     answers once nothing is in progress, or after that time. Needs the admin token where one is set.
@@ -31,7 +31,7 @@ from alise_core.errors import ConfigError
 from alise_vllm.control.draining import Closed, Draining, makes_work
 from alise_vllm.control.replies import Reply, come_later, error, refusal
 from alise_vllm.control.signals import before_terminating
-from alise_vllm.settings import TOKEN_REMEDY, read_admin_token
+from alise_vllm.settings import SCHEDULER_CLASS, TOKEN_REMEDY, read_admin_token
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -66,6 +66,7 @@ class Drain:
         self._draining = Draining()
         self._token: str | None = None
         self._servers = 1
+        self._orders = False
         self._engine_died: Callable[[], bool] = lambda: False
         self._drained = asyncio.Event()
 
@@ -108,6 +109,7 @@ class Drain:
         if self._token is None:
             _LOG.warning("Whoever reaches this port may drain the server: %s", TOKEN_REMEDY)
         self._servers = state.args.api_server_count or 1
+        self._orders = state.args.scheduler_cls == SCHEDULER_CLASS
         engine = state.engine_client
         if engine is not None:
             self._engine_died = lambda: bool(engine.errored)
@@ -121,6 +123,7 @@ class Drain:
             "ready": reason is None,
             "reason": reason,
             "in_progress": self._draining.in_progress,
+            "orders": self._orders,
         }
         return Reply(200 if reason is None else 503, content)
 

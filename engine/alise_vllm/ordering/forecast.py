@@ -7,23 +7,25 @@ outrun that: whoever ran twice as long as predicted is not about to finish. An e
 "predicted less generated" would be zero there, and would put the longest requests first.
 
 Beyond the 90th percentile the prediction itself is in doubt, the more the further, so the estimate
-is never below half of the overrun there; that is what a heavy tail would have left.
+is never below half of the overrun there; that is what a heavy tail would have left. The index
+that requests are ordered by is never below a third of it, for the same reason.
 """
 
 from dataclasses import dataclass, field
 from math import erfc, exp, log, sqrt
 from typing import Protocol
 
+from alise_vllm.ordering.gittins import LEAST_SIGMA, MOST_SIGMA, index_of
+
 LEAST_TOKENS = 8.0
 """No estimate is below: a few tokens more or less are noise, and an order must not hang on it."""
 USUAL_RATIO = 3.0
 """90th percentile over median where only the median is known."""
-_Z90 = 1.2815515594
+Z90 = 1.2815515594
 """The standard normal's 90th percentile."""
-_LEAST_SIGMA, _MOST_SIGMA = 0.25, 2.5
-"""Nobody predicts better than by a quarter; and beyond 25-fold the tail is a guess."""
-_OVERRUN_SHARE = 0.5
-"""Mean of what is left over how far it came, for a Pareto tail of exponent 3 [our choice]."""
+_OVERRUN_SHARE, _OVERRUN_INDEX = 1 / 2, 1 / 3
+"""Mean and index of what is left over how far it came, for a Pareto tail of exponent 3 [our
+choice]: 1 / (3 - 1), and the inverse of its hazard rate."""
 _TINY = 1e-300
 _FAR = 8.0
 """Standard deviations beyond which a cut takes away nothing that counts."""
@@ -56,6 +58,17 @@ class Estimate(Protocol):
         """
         ...
 
+    def index(self, generated: int, most: int) -> float:
+        """Tokens that it takes by the chance that they are enough, above 0; see ``gittins``.
+
+        Who knows only what remains on average says that: an estimate without spread has no other.
+
+        Args:
+            generated: Tokens so far.
+            most: Tokens at which the answer is cut.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -73,8 +86,8 @@ class Forecast:
     _mean: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        sigma = log(self.p90 / self.p50) / _Z90
-        sigma = min(max(sigma, _LEAST_SIGMA), _MOST_SIGMA)
+        # Nobody predicts better than by a quarter; and beyond 25-fold the tail is a guess.
+        sigma = min(max(log(self.p90 / self.p50) / Z90, LEAST_SIGMA), MOST_SIGMA)
         object.__setattr__(self, "_mu", log(self.p50))
         object.__setattr__(self, "_sigma", sigma)
         object.__setattr__(self, "_mean", self.p50 * exp(sigma * sigma / 2))
@@ -91,6 +104,20 @@ class Forecast:
             return LEAST_TOKENS
         doubted = _OVERRUN_SHARE * (generated - self.p90)
         return max(min(max(self._predicted(generated, most), doubted), left), LEAST_TOKENS)
+
+    def index(self, generated: int, most: int) -> float:
+        """Tokens that it takes by the chance that they are enough, at least ``LEAST_TOKENS``.
+
+        Args:
+            generated: Tokens so far.
+            most: Tokens at which the answer is cut: then it has ended for certain.
+        """
+        left = most - generated
+        if left <= LEAST_TOKENS:
+            return LEAST_TOKENS
+        doubted = _OVERRUN_INDEX * (generated - self.p90)
+        index = self.p50 * index_of(self._sigma, generated / self.p50)
+        return max(min(max(index, doubted), left), LEAST_TOKENS)
 
     def _predicted(self, generated: int, most: int) -> float:
         """The mean of a log-normal length, cut at ``most``, less what was generated."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 
+from alise_vllm.ordering.calibration import Calibration
 from alise_vllm.ordering.forecast import Estimate
 from alise_vllm.ordering.hints import Hints
 from alise_vllm.ordering.line import WaitingLine
@@ -65,6 +66,7 @@ class RequestOrder:
     Attributes:
         line: Who waits.
         counts: How it went.
+        calibration: What predictions turned out to be worth.
         settings: What it obeys now.
         epoch: Counts the changes of it: where requests stand is another question after each.
     """
@@ -73,6 +75,7 @@ class RequestOrder:
         self.settings = settings
         self.epoch = 0
         self.counts = Counts()
+        self.calibration = Calibration()
         self._policy = settings.make_policy()
         self._limits = settings.limits
         self.line = WaitingLine(self._policy)
@@ -96,13 +99,18 @@ class RequestOrder:
         self._numbers += 1
         self.counts.ignored_hints += hints.ignored
         self.counts.without_forecast += hints.forecast is None
+        told = forecast = hints.forecast
+        if told is not None and self.settings.recalibrate:
+            # What it is worth now holds for as long as it waits: a place in the line does not move.
+            forecast = self.calibration.corrected(told)
         return Work(
             number=self._numbers,
             rank=rank if hints.rank is None else hints.rank,
             prompt_tokens=prompt_tokens,
             max_tokens=max_tokens,
             arrived=now,
-            forecast=hints.forecast,
+            forecast=forecast,
+            told=told,
             call_seconds=hints.call_seconds,
         )
 
@@ -174,6 +182,17 @@ class RequestOrder:
         work.gave_way_at = work.generated
         work.waiting_since = None
 
+    def ended(self, work: Work, tokens: int, *, cut: bool) -> None:
+        """An answer is complete.
+
+        Args:
+            work: Whose.
+            tokens: Of the answer.
+            cut: It would have become longer.
+        """
+        if work.told is not None:
+            self.calibration.learn(work.told, tokens, cut=cut)
+
     def refine(self, work: Work, estimate: Estimate, now: float) -> None:
         """More is known of a request than was predicted, whether it runs or waits.
 
@@ -226,6 +245,8 @@ class RequestOrder:
             "waiting_by_class": _by_class(self.line.by_rank),
             "step_seconds": pace.step_seconds,
             "prompt_token_seconds": pace.prompt_seconds,
+            "calibration": self.calibration.state(),
+            "calibration_answers_total": self.calibration.answers,
             "preemptions_total": {
                 "slot": counts.gave_way_slot,
                 "memory": counts.gave_way_memory,

@@ -23,6 +23,7 @@ class PolicyName(StrEnum):
     """The policies, as settings name them."""
 
     FCFS = "fcfs"
+    GITTINS = "gittins"
     SRPT = "srpt"
     MLFQ = "mlfq"
     TOOL_AWARE = "tool-aware"
@@ -125,6 +126,15 @@ class Srpt(_Aged):
         return service_seconds(work, pace, resident=resident)
 
 
+class Gittins(_Aged):
+    """Least expected time by the chance that it is enough first; see ``ordering.gittins``."""
+
+    def cost(self, work: Work, pace: Pace, *, resident: bool) -> float:
+        """Seconds; those of the prompt are certain."""
+        decode = work.index_tokens() * pace.step_seconds
+        return decode if resident else decode + work.context_tokens * pace.prompt_seconds
+
+
 class ToolAware(_Aged):
     """Least memory over time first, with what is held while a tool runs.
 
@@ -225,6 +235,7 @@ def policy_of(name: PolicyName, guard: Guard, halving_seconds: float) -> Policy:
     """
     makers: Mapping[PolicyName, Callable[[], Policy]] = {
         PolicyName.FCFS: Fcfs,
+        PolicyName.GITTINS: lambda: Gittins(guard, halving_seconds),
         PolicyName.MLFQ: Mlfq,
         PolicyName.SRPT: lambda: Srpt(guard, halving_seconds),
         PolicyName.TOOL_AWARE: lambda: ToolAware(guard, halving_seconds),

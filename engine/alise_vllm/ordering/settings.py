@@ -18,6 +18,7 @@ class OrderingSettings:
 
     Attributes:
         policy: What a request costs.
+        recalibrate: Predictions are put right by the answers that have ended.
         preemption_limit: c of limited preemption, from 0 (nobody gives way) to 1: the share of
             the expected answer up to which one gives way. Source: TRAIL, 0.8 the best of 0.2 to 1.
         margin: By how much cheaper a request has to be than the one that gives way to it.
@@ -29,9 +30,10 @@ class OrderingSettings:
         max_active_requests: Requests that run at once; None is what vLLM was started with.
     """
 
-    policy: PolicyName = PolicyName.SRPT
+    policy: PolicyName = PolicyName.GITTINS
+    recalibrate: bool = True
     preemption_limit: float = 0.8
-    margin: float = 0.25
+    margin: float = 0.5
     max_preemptions: int = 2
     aging_halving_seconds: float = 200.0
     starvation_seconds: float = 30.0
@@ -76,6 +78,12 @@ def _policy(name: str, value: object) -> PolicyName:
     return PolicyName(value)
 
 
+def _switch(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, value, "true or false")
+    return value
+
+
 def _number(most: float) -> Callable[[str, object], float]:
     def check(name: str, value: object) -> float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
@@ -105,6 +113,7 @@ def _whole(least: int, most: int) -> Callable[[str, object], int]:
 _CHECKS: Mapping[str, Callable[[str, object], object]] = MappingProxyType(
     {
         "policy": _policy,
+        "recalibrate": _switch,
         "preemption_limit": _number(1.0),
         "margin": _number(100.0),
         "max_preemptions": _whole(0, 1_000),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from alise_vllm.ordering.forecast import LEAST_TOKENS, Estimate
+from alise_vllm.ordering.forecast import LEAST_TOKENS, Estimate, Forecast
 
 PRIOR_TOKENS = 512
 """An answer that nothing is known of is taken for one of at most so many tokens."""
@@ -19,6 +19,7 @@ class Work:
         max_tokens: The answer is cut here, tokens.
         arrived: When, seconds.
         forecast: What is expected of its output; None is unknown. Replaced by ``expect``.
+        told: What was said of it by whoever sent it; None is nothing.
         call_seconds: How long the tool call takes that the answer ends with; 0 without one.
         generated: Tokens so far.
         preemptions: How often it gave way; forced by memory or not.
@@ -38,6 +39,7 @@ class Work:
     max_tokens: int
     arrived: float
     forecast: Estimate | None = None
+    told: Forecast | None = None
     call_seconds: float = 0.0
     generated: int = 0
     preemptions: int = 0
@@ -76,3 +78,9 @@ class Work:
             return known[1]
         most = min(self.max_tokens, max(PRIOR_TOKENS, 2 * self.generated))
         return max((most - self.generated) / 2, LEAST_TOKENS)
+
+    def index_tokens(self) -> float:
+        """Tokens that it takes by the chance that they are enough: what ``gittins`` orders by."""
+        if self.forecast is None:
+            return self.remaining_tokens()
+        return self.forecast.index(self.generated, self.max_tokens)

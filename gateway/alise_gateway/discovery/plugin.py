@@ -15,6 +15,7 @@ _NAME = "alise"
 
 class _Ready(msgspec.Struct):
     plugin: str = ""
+    orders: bool = False
 
 
 _decode = msgspec.json.Decoder(_Ready).decode
@@ -28,11 +29,13 @@ class PluginAnswer:
         has_route: It is worth asking again.
         is_draining: It wants no new requests.
         has_plugin: The engine plugin runs there.
+        orders_itself: With its scheduler, which orders what waits and preempts.
     """
 
     has_route: bool
     is_draining: bool
     has_plugin: bool
+    orders_itself: bool = False
 
 
 NO_ROUTE = PluginAnswer(has_route=False, is_draining=False, has_plugin=False)
@@ -47,11 +50,14 @@ def parse_ready(status: int, body: bytes) -> PluginAnswer:
     """
     if status not in {_OK, _UNAVAILABLE}:
         return NO_ROUTE
-    return PluginAnswer(True, status == _UNAVAILABLE, _names_itself(body))
+    said = _read(body)
+    return PluginAnswer(
+        True, status == _UNAVAILABLE, said.plugin == _NAME, said.plugin == _NAME and said.orders
+    )
 
 
-def _names_itself(body: bytes) -> bool:
+def _read(body: bytes) -> _Ready:
     try:
-        return _decode(body).plugin == _NAME
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+        return _Ready()

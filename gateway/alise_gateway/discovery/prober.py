@@ -108,6 +108,7 @@ class Prober(BackendRounds[_Watch]):
         if models_due or plugin is None or plugin.has_route:
             plugin = watch.plugin = await self._ask_plugin(watch, client)
             watch.backend.has_plugin = plugin.has_plugin
+            watch.backend.admission.orders_itself = plugin.orders_itself
         if plugin.is_draining:
             return ProbeResult.DRAINING
         if models_due:

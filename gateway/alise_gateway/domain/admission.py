@@ -68,6 +68,7 @@ class Admission:
         capacity_tokens: KV memory of the backend; ``None`` until it is known.
         figures: The latest scrape.
         room: What this gateway may have of it, and what others have.
+        orders_itself: The engine orders its own queue by what it is told, and preempts.
     """
 
     def __init__(self, policy: AdmissionPolicy) -> None:
@@ -79,6 +80,7 @@ class Admission:
         self.capacity_tokens: int | None = None
         self.figures: EngineFigures | None = None
         self.room = SharedRoom()
+        self.orders_itself = False
         self._preempted = self._ended = 0.0
         self._quantile_since = 0.0
         self._crowded_since: float | None = None
@@ -313,7 +315,7 @@ class Admission:
         if waiting is None or running is None:
             return
         # Who came during a step waits for the next one, which is not for want of room.
-        if waiting <= self._policy.run_ahead + self._on_their_way(before, figures, now):
+        if waiting <= self._run_ahead + self._on_their_way(before, figures, now):
             self._crowded_since = None
             if self.learned_limit is not None and self._is_full(waiting + running):
                 # Everything that it was given is running: it may be able to run more.
@@ -322,8 +324,13 @@ class Admission:
         if self._crowded_since is None:
             self._crowded_since = now
         elif now - self._crowded_since >= _SETTLE_SECONDS:
-            seen = max(1.0, running + self._policy.run_ahead)
+            seen = max(1.0, running + self._run_ahead)
             self.learned_limit = min(self.learned_limit or seen, seen)
+
+    @property
+    def _run_ahead(self) -> int:
+        policy = self._policy
+        return policy.ordering_run_ahead if self.orders_itself else policy.run_ahead
 
     def _on_their_way(
         self, before: EngineFigures | None, figures: EngineFigures, now: float

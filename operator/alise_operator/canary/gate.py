@@ -19,8 +19,11 @@ LEAST_GAPS = 200
 _QUANTILES = (0.5, 0.9)
 _FEW_PREEMPTIONS = 0.01
 """Per finished request: what differs by less is chance."""
-_MORE_USAGE = 0.1
-"""Of the KV cache, above the unchanged pods': the change makes room and must not use it up."""
+_MORE_USAGE = 0.2
+"""Share that a request may hold more of the KV cache than at the unchanged pods: the change makes
+room. What all of them hold says nothing of that: a pod with more room is given more requests."""
+_LEAST_RUNNING = 1.0
+"""On average; a pod that does nothing holds nothing."""
 
 
 class Outcome(StrEnum):
@@ -48,10 +51,17 @@ class Stretch:
         return self.samples[-1]
 
     @property
-    def usage(self) -> float | None:
-        """Mean KV usage: of one moment it says little."""
-        seen = [one.usage_ratio for one in self.samples if one.usage_ratio is not None]
-        return sum(seen) / len(seen) if seen else None
+    def usage_each(self) -> float | None:
+        """Share of the KV cache that a running request holds: of one moment it says little."""
+        seen = [
+            (one.usage_ratio, one.running)
+            for one in self.samples
+            if one.usage_ratio is not None and one.running is not None
+        ]
+        running = sum(each for _, each in seen)
+        if not seen or running < _LEAST_RUNNING * len(seen):
+            return None
+        return sum(usage for usage, _ in seen) / running
 
     def gained(self, counter: Counter) -> float | None:
         """What a counter rose by, as long as the engine did not start anew."""
@@ -162,15 +172,15 @@ def _prefix_caching(
 
 def _usage(canary: Stretch, controls: Sequence[Stretch], seconds: float) -> Check:
     """Judged at the end only: over a short time it depends on who was given which request."""
-    ours = canary.usage
-    theirs = [one.usage for one in controls if one.usage is not None]
+    ours = canary.usage_each
+    theirs = [one.usage_each for one in controls if one.usage_each is not None]
     if ours is None or not theirs:
-        return Check("usage", Outcome.NOT_YET, "KV usage is not known")
+        return Check("usage", Outcome.NOT_YET, "KV usage of a running request is not known")
     mean = sum(theirs) / len(theirs)
-    text = f"KV usage {ours:.2f} (unchanged {mean:.2f})"
+    text = f"KV usage {ours:.4f} per running request (unchanged {mean:.4f})"
     if canary.seconds < seconds:
         return Check("usage", Outcome.NOT_YET, text)
-    return Check("usage", _bounded(ours, mean + _MORE_USAGE), text)
+    return Check("usage", _bounded(ours, mean * (1.0 + _MORE_USAGE)), text)
 
 
 def _per_finished(

@@ -40,12 +40,17 @@ class Engine:
 class Server:
     """The middleware with its surroundings."""
 
-    def __init__(self, config: object = None, servers: int | None = None) -> None:
+    def __init__(
+        self,
+        config: object = None,
+        servers: int | None = None,
+        scheduler: object = None,
+    ) -> None:
         self.engine = Engine()
         self.terminate: list[Callable[[], None]] = []
         self.drain = Drain(self.engine, self._hook)
         vllm_config = SimpleNamespace(additional_config=config or {})
-        args = SimpleNamespace(api_server_count=servers)
+        args = SimpleNamespace(api_server_count=servers, scheduler_cls=scheduler)
         self.client_of_engine = SimpleNamespace(errored=False)
         state = {"vllm_config": vllm_config, "args": args, "engine_client": self.client_of_engine}
         self.app = SimpleNamespace(state=SimpleNamespace(**state))
@@ -98,6 +103,17 @@ async def server() -> AsyncIterator[Server]:
     assert await made.live() == []
     assert made.engine.lifespans == 1
     yield made
+    await made.client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "orders"),
+    [("alise_vllm.scheduler.AliseScheduler", True), (None, False), ("other.Scheduler", False)],
+)
+async def test_it_says_whether_the_engine_orders_its_queue(scheduler: object, orders: bool) -> None:
+    made = Server(scheduler=scheduler)
+    await made.live()
+    assert (await made.ask("GET", "/alise/ready"))[1]["orders"] is orders
     await made.client.aclose()
 
 

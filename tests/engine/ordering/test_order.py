@@ -135,6 +135,9 @@ class Probe:
     def remaining(self, generated: int, most: int) -> float:
         return max(1.0, self.p50 - generated)
 
+    def index(self, generated: int, most: int) -> float:
+        return self.remaining(generated, most)
+
 
 def test_a_probe_s_estimate_moves_a_request_that_waits() -> None:
     made = order()

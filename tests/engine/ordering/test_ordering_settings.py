@@ -14,6 +14,7 @@ DEFAULT = OrderingSettings()
 def test_everything_can_be_changed() -> None:
     changes: dict[str, Any] = {
         "policy": "tool-aware",
+        "recalibrate": False,
         "preemption_limit": 1,
         "margin": 0.5,
         "max_preemptions": 0,
@@ -36,7 +37,8 @@ def test_everything_can_be_changed() -> None:
     ("name", "value", "said"),
     [
         ("polcy", "srpt", "no setting 'polcy'; there are policy, "),
-        ("policy", "sjf", "one of fcfs, srpt, mlfq, tool-aware"),
+        ("recalibrate", 1, "recalibrate is '1' and has to be true or false"),
+        ("policy", "sjf", "one of fcfs, gittins, srpt, mlfq, tool-aware"),
         ("policy", None, "one of fcfs"),
         ("preemption_limit", 1.1, "preemption_limit is '1.1' and has to be a number from 0 to 1"),
         ("preemption_limit", True, "a number from 0 to 1"),

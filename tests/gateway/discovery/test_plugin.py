@@ -12,6 +12,13 @@ def test_the_plugin_names_itself(status: int) -> None:
     assert parse_ready(status, NAMED) == PluginAnswer(True, status == 503, has_plugin=True)
 
 
+def test_it_says_whether_the_engine_orders_what_it_holds() -> None:
+    assert parse_ready(200, b'{"plugin": "alise", "orders": true}').orders_itself
+    assert not parse_ready(200, b'{"plugin": "alise", "orders": false}').orders_itself
+    assert not parse_ready(200, NAMED).orders_itself
+    assert not parse_ready(200, b'{"orders": true}').orders_itself
+
+
 @given(st.integers(100, 599), st.binary())
 def test_nothing_else_is_taken_for_it(status: int, body: bytes) -> None:
     found = parse_ready(status, body)

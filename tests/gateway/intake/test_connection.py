@@ -1,32 +1,13 @@
 """One client connection over a fake transport, byte by byte where it matters."""
 
 import asyncio
-import re
 
 import pytest
 
-from alise_core.errors import InvalidRequest, Unauthorized
-from alise_gateway.intake.connection import ClientConnection
+from alise_core.errors import Unauthorized
 from alise_gateway.intake.replies import CONTINUE
 from alise_gateway.settings import LimitSettings, TimeoutSettings
-from fakes.handler import OK, Client, FakeHandler
-
-GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
-POST = b"POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
-UPLOAD = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-LIMITS = LimitSettings(max_header_bytes=1_024, max_body_bytes=1_024, max_headers=8)
-
-
-def held(**fields: object) -> Client:
-    """A client whose requests stay open until the handler answers."""
-    client = Client(FakeHandler(at_once=False), LIMITS)
-    for name, value in fields.items():
-        setattr(client.handler, name, value)
-    return client
-
-
-def statuses(answers: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+from fakes.handler import GET, LIMITS, OK, POST, UPLOAD, Client, FakeHandler, held, statuses
 
 
 class TestRequests:
@@ -381,140 +362,6 @@ class TestTime:
         client.handler.answer()
         client.wait(61)
         assert client.is_dropped()
-
-
-class TestEndings:
-    def test_a_client_that_leaves_takes_its_request_with_it(self) -> None:
-        client = held()
-        client.send(GET + GET)
-        assert client.connection.eof_received() is None
-        client.connection.connection_lost(None)
-        assert client.handler.exchanges[0].gone
-        assert client.closed == 1
-        client.connection.sweep(1e9)
-        assert len(client.handler.requests) == 1
-
-    def test_cut_closes_at_once(self) -> None:
-        client = held()
-        client.send(GET)
-        client.connection.cut()
-        assert client.is_dropped()
-        client.connection.connection_lost(None)
-        assert not client.handler.exchanges[0].gone
-
-    def test_shut_down_waits_for_the_answer(self) -> None:
-        idle, busy = Client(), held()
-        idle.send(GET)
-        busy.send(GET)
-        for client in (idle, busy):
-            client.connection.shut_down()
-        assert idle.transport.closed
-        assert not busy.transport.closed
-        busy.handler.answer()
-        assert b"connection: close" in busy.transport.take()
-        assert busy.transport.eof
-
-    def test_a_head_that_is_sent_keeps_its_word(self) -> None:
-        client = held()
-        client.send(GET)
-        client.connection.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        client.connection.shut_down()
-        client.connection.end(b"0\r\n\r\n", keep_alive=True)
-        assert not client.is_over
-        client.transport.take()
-        client.send(GET)
-        client.handler.answer()
-        answer = client.transport.take()
-        assert statuses(answer) == [200]
-        assert b"connection: close" in answer
-        assert client.transport.eof
-
-    def test_no_next_request_is_waited_for_long(self) -> None:
-        client = held()
-        client.send(GET)
-        client.connection.shut_down()
-        client.connection.end(b"0\r\n\r\n", keep_alive=True)
-        client.wait(0.9)
-        assert not client.is_dropped()
-        client.wait(0.2)
-        assert client.is_dropped()
-
-    @pytest.mark.parametrize("leave", ["shut_down", "abort"])
-    def test_leaving_between_accepting_and_connecting(self, leave: str) -> None:
-        """Between the two asyncio runs whatever else is due, a drain of the gateway included."""
-        client = Client()
-        late = ClientConnection(
-            client.handler, LimitSettings(), client.timeouts, client.clock, lambda _: None
-        )
-        getattr(late, leave)()
-        late.connection_made(client.transport)
-        assert client.transport.is_closing()
-
-    async def test_shut_down_between_two_of_a_pipeline(self) -> None:
-        client = held()
-        client.send(GET + GET)
-        client.handler.answer()
-        client.connection.shut_down()
-        assert not client.transport.closed
-        await asyncio.sleep(0)
-        assert len(client.handler.requests) == 2
-
-    async def test_abort_between_two_of_a_pipeline(self) -> None:
-        client = held()
-        client.send(GET + GET)
-        client.handler.answer()
-        client.connection.abort()
-        await asyncio.sleep(0)
-        assert len(client.handler.requests) == 1
-
-    def test_refuse_and_pass_error_keep_the_connection(self) -> None:
-        client = held()
-        for _ in range(2):
-            client.send(POST)
-            client.connection.refuse(InvalidRequest("no", status=404), [(b"x-request-id", b"1")])
-            answer = client.transport.take()
-            assert statuses(answer) == [404]
-            assert b"x-request-id: 1\r\n" in answer
-        client.send(POST)
-        client.connection.pass_error(422, [(b"a", b"b")], b"{}")
-        answer = client.transport.take()
-        assert answer.startswith(b"HTTP/1.1 422 Unprocessable Entity\r\na: b\r\n")
-        assert answer.endswith(b"\r\n\r\n{}")
-        assert not client.is_over
-
-    def test_a_refusal_of_head_has_no_body(self) -> None:
-        client = held(refuse_heads=InvalidRequest("POST only", status=405))
-        answer = client.send(GET.replace(b"GET", b"HEAD"))
-        assert answer.endswith(b"\r\n\r\n")
-        assert b"allow: POST" in answer
-        other = held()
-        other.send(GET.replace(b"GET", b"HEAD"))
-        other.connection.refuse(InvalidRequest("no"), [])
-        assert other.transport.take().endswith(b"\r\n\r\n")
-
-    def test_a_refusal_has_the_shape_of_its_endpoint(self) -> None:
-        client = held(refuse_heads=Unauthorized("no"))
-        answer = client.send(b"POST /v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n")
-        assert b'{"type":"error","error":{"type":"authentication_error"' in answer
-
-    def test_a_defect_in_a_head_is_a_500(self) -> None:
-        client = held(refuse_heads=RuntimeError("bug with a secret"))
-        answer = client.send(GET)
-        assert statuses(answer) == [500]
-        assert b"secret" not in answer
-        assert client.is_over
-
-    def test_a_defect_in_a_request_is_a_500(self) -> None:
-        client = held(fail_with=RuntimeError("bug with a secret"))
-        answer = client.send(POST)
-        assert statuses(answer) == [500]
-        assert b"secret" not in answer
-        client.handler.fail_with = None
-        client.send(POST)
-        assert len(client.handler.requests) == 2
-
-    def test_writes_are_bounded(self) -> None:
-        assert Client().transport.high_water == 65_536
 
 
 def test_every_limit_is_the_settings_own() -> None:

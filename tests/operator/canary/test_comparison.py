@@ -15,6 +15,7 @@ def sample(at: float, finished: float | None = None, **changes: object) -> PodSa
     made = PodSample(
         at,
         usage_ratio=0.5,
+        running=10.0,
         prefix_caching=True,
         counters={Counter.FINISHED: count},
         itl=((0.01, 0.0), (0.02, 10.0 * count), (inf, 10.0 * count)),

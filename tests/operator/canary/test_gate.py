@@ -20,6 +20,7 @@ def stretch(seconds: float = 300.0, gap: float = 0.01, **changes: object) -> Str
     start = PodSample(
         0.0,
         usage_ratio=changes.get("usage_ratio", 0.5),  # type: ignore[arg-type]
+        running=changes.get("running", 10.0),  # type: ignore[arg-type]
         prefix_caching=True,
         counters={Counter.FINISHED: 10.0, Counter.PREEMPTIONS: 1.0},
         itl=tuple((bound, 0.0) for bound in BOUNDS),
@@ -43,7 +44,11 @@ def test_usage_is_that_of_the_whole_time() -> None:
 def test_usage_of_a_short_time_says_nothing_yet() -> None:
     found = verdict(stretch(seconds=100.0, usage_ratio=0.9))
     assert found.outcome is Outcome.NOT_YET
-    assert "KV usage 0.90 (unchanged 0.50)" in found.text
+    assert "KV usage 0.0900 per running request (unchanged 0.0500)" in found.text
+
+
+def test_a_pod_with_more_room_may_be_given_more_requests() -> None:
+    assert verdict(stretch(usage_ratio=0.9, running=36.0)).outcome is Outcome.PASSED
 
 
 def verdict(canary: Stretch, quality: Quality | None = GOOD, *controls: Stretch) -> Verdict:
@@ -62,7 +67,7 @@ def test_what_is_as_good_passes_with_every_figure() -> None:
     ("canary", "says"),
     [
         (stretch(prefix_caching=False), "prefix caching is off"),
-        (stretch(usage_ratio=0.7), "KV usage 0.70 (unchanged 0.50)"),
+        (stretch(usage_ratio=0.7), "KV usage 0.0700 per running request (unchanged 0.0500)"),
         (stretch(counters={Counter.FINISHED: 110.0, Counter.PREEMPTIONS: 21.0}),
          "0.200 preemptions per request (unchanged 0.000)"),
         (stretch(counters={Counter.FINISHED: 5.0, Counter.PREEMPTIONS: 0.0}), "started anew"),
@@ -82,7 +87,9 @@ def test_what_is_worse_fails_and_says_so_first(canary: Stretch, says: str) -> No
     [
         (stretch(seconds=100.0), "watched for 100 of 300 s"),
         (stretch(prefix_caching=None), "not said"),
-        (stretch(usage_ratio=None), "KV usage is not known"),
+        (stretch(usage_ratio=None), "KV usage of a running request is not known"),
+        (stretch(running=None), "KV usage of a running request is not known"),
+        (stretch(running=0.5), "KV usage of a running request is not known"),
         (stretch(counters={Counter.FINISHED: 12.0}), "2 requests ended"),
         (stretch(itl=()), "ITL p50 of 0 tokens"),
     ],
