@@ -1,4 +1,4 @@
-"""Slots full of long requests, and short ones that come: vLLM's own priorities against ``srpt``.
+"""Slots full of long requests, and short ones that come: vLLM's own priorities against the plugin.
 
 Both are told the same predictions, as wrong as a good predictor's: the true length times a factor
 whose logarithm is normal, with a standard deviation of ``NOISE``. A third case knows the truth.
@@ -179,7 +179,8 @@ TRIAL = Trial(
     ),
     notes=(
         "vllm-priority is vLLM's own priority scheduling with the predicted median as priority: it "
-        "takes the shortest of those that wait, and lets what runs run; srpt is the plugin's",
+        "takes the shortest of those that wait, and lets what runs run; default is the "
+        "plugin as it ships",
         "both are told the same predictions: the truth times a log-normal factor of sigma "
         f"{NOISE:g}",
         "tokens/s while full: generated while short requests come, when long ones wait in either "
