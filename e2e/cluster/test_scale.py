@@ -151,17 +151,18 @@ def test_all_are_followed_within_the_memory_that_the_chart_allows(
     many: Many, figures: Figures
 ) -> None:
     figures.add("scale_all_followed_seconds", round(many.followed_seconds, 1))
-    for part in PARTS:
-        [found] = many.site.pods(part)
-        name = found["metadata"]["name"]
-        before = cpu_seconds(name), time.monotonic()
-        time.sleep(COST_SECONDS)
-        share = (cpu_seconds(name) - before[0]) / (time.monotonic() - before[1])
+    pods = {part: many.site.pods(part)[0] for part in PARTS}
+    names = {part: pod["metadata"]["name"] for part, pod in pods.items()}
+    before = {part: cpu_seconds(name) for part, name in names.items()}
+    started = time.monotonic()
+    time.sleep(COST_SECONDS)
+    for part, name in names.items():
+        share = (cpu_seconds(name) - before[part]) / (time.monotonic() - started)
         now = resident_bytes(name)
         figures.add(f"scale_{part}_resident_mib", round(now / MIB))
         figures.add(f"scale_{part}_more_mib", round((now - many.empty_bytes[part]) / MIB))
         figures.add(f"scale_{part}_cpu_ratio", round(share, 3))
-        limit = found["spec"]["containers"][0]["resources"]["limits"]["memory"]
+        limit = pods[part]["spec"]["containers"][0]["resources"]["limits"]["memory"]
         assert 0 < now < mebibytes(limit) * MIB
 
 
