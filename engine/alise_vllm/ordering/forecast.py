@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import erfc, exp, log, sqrt
 from typing import Protocol
 
-from alise_vllm.ordering.gittins import LEAST_SIGMA, MOST_SIGMA, index_of
+from alise_vllm.ordering.gittins import LEAST_SIGMA, MOST_SIGMA, IndexCurve
 
 LEAST_TOKENS = 8.0
 """No estimate is below: a few tokens more or less are noise, and an order must not hang on it."""
@@ -84,6 +84,8 @@ class Forecast:
     _mu: float = field(init=False, repr=False, compare=False)
     _sigma: float = field(init=False, repr=False, compare=False)
     _mean: float = field(init=False, repr=False, compare=False)
+    _curve: IndexCurve | None = field(default=None, init=False, repr=False, compare=False)
+    """Made when it is asked for: not every policy does."""
 
     def __post_init__(self) -> None:
         # Nobody predicts better than by a quarter; and beyond 25-fold the tail is a guess.
@@ -116,7 +118,11 @@ class Forecast:
         if left <= LEAST_TOKENS:
             return LEAST_TOKENS
         doubted = _OVERRUN_INDEX * (generated - self.p90)
-        index = self.p50 * index_of(self._sigma, generated / self.p50)
+        curve = self._curve
+        if curve is None:
+            curve = IndexCurve(self._sigma)
+            object.__setattr__(self, "_curve", curve)
+        index = self.p50 * curve.at(generated / self.p50)
         return max(min(max(index, doubted), left), LEAST_TOKENS)
 
     def _predicted(self, generated: int, most: int) -> float:

@@ -23,31 +23,44 @@ _FIRST, _LAST, _STEPS = -4.0, 6.0, 40
 none ends; beyond the last the index grows in proportion to what was generated."""
 _TRIES, _SHORTEST, _GROWTH = 56, 0.01, 1.144
 """Times q that are compared: standard deviations further, the last at 16."""
+_PER_SIGMA = _STEPS / (_LAST - _FIRST)
 _SPAN = log(MOST_SIGMA / LEAST_SIGMA)
 _ROOT = sqrt(2.0)
 
 
-def index_of(sigma: float, come: float) -> float:
-    """The index by the median.
+class IndexCurve:
+    """The index by the median, over how far a request has come by its median.
 
     Args:
         sigma: Of the logarithm of the length; from ``LEAST_SIGMA`` to ``MOST_SIGMA``.
-        come: Generated so far, by the median; 0 or more.
     """
-    begin = exp(_FIRST * sigma)
-    if come < begin:
-        return index_of(sigma, begin) + begin - come
-    line = _ROWS * log(sigma / LEAST_SIGMA) / _SPAN
-    upper = min(max(int(line), 0), _ROWS - 1)
-    down = min(max(line - upper, 0.0), 1.0)
-    far = log(come) / sigma
-    column = (min(max(far, _FIRST), _LAST) - _FIRST) * _STEPS / (_LAST - _FIRST)
-    left = min(int(column), _STEPS - 1)
-    right = column - left
-    above, below = _row(upper), _row(upper + 1)
-    value = (1.0 - down) * (above[left] + right * (above[left + 1] - above[left]))
-    value += down * (below[left] + right * (below[left + 1] - below[left]))
-    return exp(value + max(0.0, (far - _LAST) * sigma))
+
+    __slots__ = ("_begin", "_columns", "_first", "_sigma")
+
+    def __init__(self, sigma: float) -> None:
+        line = _ROWS * log(sigma / LEAST_SIGMA) / _SPAN
+        upper = min(max(int(line), 0), _ROWS - 1)
+        down = min(max(line - upper, 0.0), 1.0)
+        rows = zip(_row(upper), _row(upper + 1), strict=True)
+        self._columns = [above + down * (below - above) for above, below in rows]
+        self._sigma = sigma
+        self._begin = exp(_FIRST * sigma)
+        self._first = exp(self._columns[0]) + self._begin
+
+    def at(self, come: float) -> float:
+        """The index, by the median.
+
+        Args:
+            come: Generated so far, by the median; 0 or more.
+        """
+        if come <= self._begin:
+            return self._first - come
+        place = (log(come) / self._sigma - _FIRST) * _PER_SIGMA
+        if place >= _STEPS:
+            return exp(self._columns[_STEPS] + (place - _STEPS) / _PER_SIGMA * self._sigma)
+        left = int(place)
+        value = self._columns[left]
+        return exp(value + (place - left) * (self._columns[left + 1] - value))
 
 
 @cache

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_vllm.ordering.forecast import LEAST_TOKENS, Forecast
-from alise_vllm.ordering.gittins import LEAST_SIGMA, MOST_SIGMA, index_of
+from alise_vllm.ordering.gittins import LEAST_SIGMA, MOST_SIGMA, IndexCurve
 from fakes.works import forecasts
 
 NO_END = 1_000_000_000
@@ -34,7 +34,7 @@ def searched(sigma: float, come: float) -> float:
 @pytest.mark.parametrize("sigma", [0.25, 0.33, 0.8, 1.5, 2.5])
 @pytest.mark.parametrize("come", [0.0, 0.01, 0.4, 1.0, 3.0])
 def test_it_is_the_least_over_all_services(sigma: float, come: float) -> None:
-    assert index_of(sigma, come) == pytest.approx(searched(sigma, come), rel=0.03)
+    assert IndexCurve(sigma).at(come) == pytest.approx(searched(sigma, come), rel=0.03)
 
 
 @given(forecasts(), st.integers(0, 100_000))
@@ -54,7 +54,8 @@ def test_it_is_never_below_its_floor_nor_beyond_the_clients_limit(
 
 @given(SIGMAS, st.floats(0.0, 200.0))
 def test_it_has_no_steps(sigma: float, come: float) -> None:
-    before, after = index_of(sigma, come), index_of(sigma, come * 1.001 + 0.0001)
+    curve = IndexCurve(sigma)
+    before, after = curve.at(come), curve.at(come * 1.001 + 0.0001)
 
     assert abs(log(after / before)) < 0.05
 
