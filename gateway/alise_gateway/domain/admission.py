@@ -155,20 +155,6 @@ class Admission:
         self.room.set_share(share)
         if self.figures is not None and not self.is_blind(now):
             self._look(self.figures, max_in_flight, now)
-            self.settle_look(max_in_flight, now)
-
-    def settle_look(self, max_in_flight: int, now: float) -> None:
-        """What waits has gone, as far as it may: of what is left a part is enough.
-
-        To be called in the same moment as ``observe``: others reckon with it.
-
-        Args:
-            max_in_flight: As configured, for all gateways together.
-            now: Monotonic seconds.
-        """
-        if not self.room.share.is_whole:
-            limits = (self.limit_of_all(max_in_flight, now), self.capacity_tokens)
-            self.room.lapse(self.ledger, limits, self.correction, now)
 
     def limit_of_all(self, max_in_flight: int, now: float) -> float:
         """Requests that all gateways together may have in flight.

@@ -5,11 +5,10 @@ every look at its figures a gateway may grow by its part of the room that it see
 is divided, until all of it is in use:
 
 - The room is what nobody uses, less what the others may still take of it (their *slack*). Each of n
-  is granted at most an n-th of what is free when it looks. What waits takes that at once; of what
-  is left then at most half of an n-th is kept, for what comes before the next look. So the slack is
-  known well enough though nobody tells it: at most half of ``(n - 1) / n`` of what is free and what
-  this one took since its last look. A little is taken in any case, which is all that the whole is
-  exceeded by if everybody else takes all of its slack at once.
+  was granted at most an n-th of what was free when it looked, so the slack is known well enough
+  though nobody tells it: at most ``(n - 1) / n`` of what is free and what this one took since its
+  last look. A little is taken in any case, which is all that the whole is exceeded by if
+  everybody else takes all of its slack at once.
 - Nobody keeps what it does not use: what has ended and was not replaced at once is anybody's.
 - Whoever has more than its equal share (a *borrower*) leaves a reserve free, which is for those who
   have less. Once it sees part of the reserve taken it gives back, by not replacing what ends: as
@@ -24,9 +23,6 @@ from math import ceil
 
 from alise_core.shares import Share
 
-_KEPT = 0.5
-"""Part of an n-th of what is free that is kept for later. With more, the one of two gateways that
-needs all would find nothing at every other look, as what the other keeps is not there for it."""
 _RESERVE = 0.05
 """Part of the whole that is left to those who have less than their share."""
 DARED = 0.05
@@ -65,8 +61,6 @@ class Claim:
     __slots__ = (
         "_dared",
         "_grant",
-        "_kept",
-        "_kept_up_to",
         "_low",
         "_pressed",
         "_rest",
@@ -78,7 +72,7 @@ class Claim:
         self._whole_numbers = whole_numbers
         self._dared = dared
         self.most: float | None = None
-        self._grant = self._kept = self._kept_up_to = 0.0
+        self._grant = 0.0
         self._low: float | None = None
         self._rest = 0.0
         self._pressed = 0
@@ -100,27 +94,24 @@ class Claim:
         slack = self._slack(seen, share.count)
         reserve = self._reserve(seen.whole, share.count)
         above = total - (seen.whole - reserve)
+        least = min(1.0, base) if self._whole_numbers else 0.0
         if own > base and above > 0:
             self._pressed += 1
             wanted = above * 2.0 ** min(self._pressed - 1, 16)
             given = max(min(wanted, _MOST_GIVEN_BACK * (own - base)), min(above, own - base))
-            self._grant = self._kept = 0.0
+            self._grant = 0.0
             self.most = max(base, own - self._rounded_up(given))
             return
         self._pressed = 0
         dared = self._part_dared(seen, share.count) + self._rest
         free = seen.whole - total
-        part = max(0.0, free) / share.count
-        spare = free - self._first_ones(seen, share.count)
-        as_entitled = min(base - own, max(min(part, free - slack, spare), min(spare, dared)))
-        as_borrower = max(min(part, -above, free - slack), min(-above, dared))
+        as_entitled = min(base - own, max(free - slack, min(free, dared)))
+        as_borrower = max(-above - slack, min(-above, dared))
         grant = max(as_entitled, as_borrower, 0.0)
         self._grant = self._rounded(grant)
-        self._kept = min(self._grant, self._rounded(max(_KEPT * part, min(free, dared))))
-        self._kept_up_to = own + self._kept
         # Small parts of small numbers add up to one in the end.
         self._rest = grant - self._grant if grant < 1.0 else 0.0
-        self.most = max(self._least(base), own + self._grant)
+        self.most = max(least, own + self._grant)
 
     def settle(self, own: float, base: float) -> None:
         """What was given up and not replaced is anybody's.
@@ -131,24 +122,8 @@ class Claim:
         """
         if self.most is not None and self._low is not None:
             self._low = min(self._low, own)
-            self.most = max(self._least(base), min(self.most, own + self._grant))
-
-    def lapse(self, own: float, base: float) -> None:
-        """What the last look granted and nobody has taken is given up, but for a part.
-
-        To be called in the same moment as ``look``, once what waits has gone.
-
-        Args:
-            own: What this gateway has now.
-            base: Its equal share.
-        """
-        if self.most is not None and self._grant > self._kept:
-            self._grant = self._kept
-            kept = min(own + self._kept, max(own, self._kept_up_to))
-            self.most = max(self._least(base), min(self.most, kept))
-
-    def _least(self, base: float) -> float:
-        return min(1.0, base) if self._whole_numbers else 0.0
+            least = min(1.0, base) if self._whole_numbers else 0.0
+            self.most = max(least, min(self.most, own + self._grant))
 
     def _slack(self, seen: Seen, count: int) -> float:
         """What the others may still take at most.
@@ -158,17 +133,7 @@ class Claim:
         free = max(0.0, seen.whole - seen.own - seen.others)
         free += seen.whole if self._low is None else max(0.0, seen.own - self._low)
         self._low = seen.own
-        return _KEPT * min(free, seen.whole) * (count - 1) / count
-
-    def _first_ones(self, seen: Seen, count: int) -> float:
-        """Room that may be taken whatever is free: who has none may always have one.
-
-        As much of it as may go wrong need not be there.
-        """
-        if not self._whole_numbers or seen.own < 1.0:
-            return 0.0
-        have_none = count - 1 - (seen.others > 0)
-        return max(0.0, have_none - self._dared * seen.whole)
+        return min(free, seen.whole) * (count - 1) / count
 
     def _part_dared(self, seen: Seen, count: int) -> float:
         """What may be taken whatever the others' slack is: all parts of it together are small.

@@ -4,14 +4,12 @@ Two claims, one on requests and one on KV tokens. What the others have is what t
 what this gateway sent: of requests by counting, of tokens by what its own are expected to hold.
 """
 
-from collections.abc import Iterator
-
 from alise_core.shares import WHOLE, Share
 from alise_gateway.domain.claim import Claim, Seen
 from alise_gateway.domain.engine_figures import EngineFigures
 from alise_gateway.domain.kv_ledger import KvLedger
 
-_TOKENS_DARED = 0.02
+_TOKENS_DARED = 0.035
 """Less than of requests, which are counted: what others hold of memory is an estimate."""
 _FEW = 4
 """Fewer requests of its own say nothing of how much further the others' will grow."""
@@ -103,32 +101,10 @@ class SharedRoom:
         if self._released_at is None or now <= self._released_at:
             return
         self._released_at = None
-        for claim, own, base in self._claims(ledger, limits, correction, now):
-            claim.settle(own, base)
-
-    def lapse(
-        self,
-        ledger: KvLedger,
-        limits: tuple[float, int | None],
-        correction: float,
-        now: float,
-    ) -> None:
-        """Give up what the look granted and nobody waits for, but for a part; as for ``look``."""
-        for claim, own, base in self._claims(ledger, limits, correction, now):
-            claim.lapse(own, base)
-
-    def _claims(
-        self,
-        ledger: KvLedger,
-        limits: tuple[float, int | None],
-        correction: float,
-        now: float,
-    ) -> Iterator[tuple[Claim, float, float]]:
-        """Each with what this gateway has of it, and its equal share."""
         whole, capacity = limits
-        yield self._requests, float(len(ledger)), self.share.of(int(whole))
+        self._requests.settle(len(ledger), self.share.of(int(whole)))
         if capacity is not None and capacity > 0:
-            yield self._tokens, correction * ledger.booked(now), self.share.of(capacity)
+            self._tokens.settle(correction * ledger.booked(now), self.share.of(capacity))
 
     def most_requests(self, whole: float, *, blind: bool) -> float:
         """Requests that this gateway may have in flight now, of those that all may have."""

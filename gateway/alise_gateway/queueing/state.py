@@ -147,7 +147,7 @@ class QueueState:
         """Events that concern everybody who waits."""
         match event:
             case BackendsChanged(backend):
-                return self._pump_changed(backend, now)
+                return self._pump(now, backend)
             case PoliciesChanged(policies):
                 return self._obey(policies, now)
             case ShareChanged(share):
@@ -327,13 +327,6 @@ class QueueState:
         # Its tenant may have waited for that, with backends free that the request was not on.
         is_limited = gone.tenant.limits.max_in_flight is not None
         return self._pump(now, None if is_limited else backend)
-
-    def _pump_changed(self, backend: Backend | None, now: float) -> list[Effect]:
-        """After news of a backend, its figures perhaps."""
-        effects = self._pump(now, backend)
-        if backend is not None:
-            backend.admission.settle_look(backend.max_in_flight, now)
-        return effects
 
     def _pump(self, now: float, freed: Backend | None = None) -> list[Effect]:
         """Dispatch whatever can be dispatched, pools of better classes first."""

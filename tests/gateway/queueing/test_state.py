@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from alise_core.outcome import Outcome
 from alise_core.service_class import ServiceClass
-from alise_core.shares import Share
 from alise_gateway.domain.backend import ProbeState
 from alise_gateway.domain.drop_reason import DropReason
-from alise_gateway.domain.engine_figures import EngineFigures
 from alise_gateway.queueing.events import ServedTokens
 from fakes.queue_bench import Bench, backend, exactly, limited, policy
 
@@ -322,30 +320,6 @@ def test_news_of_one_backend_are_looked_at_there() -> None:
     one.max_in_flight = other.max_in_flight = 2
     bench.queue.backends_changed(other)
     assert waiting.backend is other
-
-
-@pytest.mark.parametrize(("waiting", "after"), [(0, 9), (4, 5), (19, 0)])
-def test_figures_of_a_shared_backend_let_what_waits_go_and_half_a_part_later(
-    waiting: int, after: int
-) -> None:
-    """Of 59 that are free a third may go at once, or half of a third as they come."""
-    shared = backend(60)
-    bench = Bench(shared, obeying=policy(max_waiting=40))
-    shared.admission.set_share(Share(0, 3), 60, bench.clock.now())
-
-    def tell(running: int) -> None:
-        figures = EngineFigures(bench.clock.now(), running=running, waiting=0)
-        shared.admission.observe(figures, figures.at, 60)
-        bench.queue.backends_changed(shared)
-
-    tell(running=60)
-    first = [bench.submit() for _ in range(1 + waiting)]
-    assert [client.waits for client in first] == [False, *[True] * waiting]
-    bench.clock.advance(1.0)
-    tell(running=1)
-    assert not any(client.waits for client in first)
-    later = [bench.submit() for _ in range(20)]
-    assert sum(not client.waits for client in later) == after
 
 
 def test_so_many_behind_it_are_tried() -> None:
