@@ -1,6 +1,8 @@
 """A way into a running engine for tests: state and changes of the host KV tier over HTTP.
 
-Loaded by vLLM itself as plugins of both groups; ``install`` writes what its loader looks for.
+``{"always_loads": true}`` has it load whatever that costs: what it is worth depends on how busy the
+machine is, and what comes back from the tier does not. Loaded by vLLM itself as plugins of both
+groups; ``install`` writes what its loader looks for.
 """
 
 import time
@@ -26,6 +28,15 @@ def install(directory: Path) -> dict[str, str]:
 def register() -> None:
     from vllm.v1.engine.core import EngineCore  # noqa: PLC0415  in vLLM's environment only
 
+    from alise_vllm.tier.worth import Worth  # noqa: PLC0415  the same
+
+    class Gladly(Worth):
+        """Has prices and does not go by them."""
+
+        def to_load(self, tokens: int, size_bytes: int) -> bool:
+            del tokens, size_bytes
+            return True
+
     def tier_state(core: Any) -> dict[str, Any]:
         connector = core.scheduler.get_kv_connector()
         pool = core.scheduler.kv_cache_manager.block_pool
@@ -39,6 +50,10 @@ def register() -> None:
 
     def tier_change(core: Any, changes: dict[str, Any]) -> dict[str, Any]:
         connector = core.scheduler.get_kv_connector()
+        if changes.pop("always_loads", False):
+            connector.tier.worth = Gladly(
+                connector.tier.worth.copies, connector.tier.worth.prefills
+            )
         start = time.perf_counter()
         try:
             changed = connector.tier.plan(changes)()

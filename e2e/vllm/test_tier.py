@@ -101,7 +101,9 @@ def tiered(
     )
     server = start_vllm(environment, "vllm-tier", logs, 0, flags, {**variables, "PYTHONPATH": path})
     processes.append(server.process)
-    yield Tiered(server.wait_until_ready())
+    made = Tiered(server.wait_until_ready())
+    made.change(always_loads=True)
+    yield made
     server.process.stop()
 
 
