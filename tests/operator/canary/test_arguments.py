@@ -2,7 +2,7 @@ import json
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from alise_operator.canary.arguments import Argument, read_argument, write_argument
@@ -220,6 +220,7 @@ def test_there_and_back_in_json(
 ) -> None:
     tier = {**others, **({"capacity_bytes": 5} if has else {})}
     text = json.dumps({**others, "alise": {"x": [1], "tier": tier, **others}}, indent=indent)
+    assume("$(" not in text)  # Kubernetes' mark of a variable, which is refused
     changed = there_and_back(args("m", "--additional-config", text), TIER, str(size))
     tier["capacity_bytes"] = size
     assert json.loads(changed.whole[2])["alise"]["tier"] == tier
