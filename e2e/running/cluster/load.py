@@ -19,6 +19,8 @@ COMPLETE = "complete"
 REQUEST_SECONDS = 60.0
 """An answer that takes longer counts as hanging."""
 STARTED_SECONDS = 60.0
+AFTER_FAILURE_SECONDS = 1.0
+"""A hundred clients of a server that is gone, asking ten times a second each, take the machine."""
 TURN: list[Any] = [{"role": "user", "content": "Name a module."}]
 
 
@@ -105,7 +107,7 @@ async def _client(
                     outcome = await _ask(client, tokens, stream)
             except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as error:
                 outcome = f"{type(error).__name__}: {error}"
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(AFTER_FAILURE_SECONDS)
             seen.endings.append(Ending(started, time.monotonic(), outcome))
 
 
