@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.request import Request
 
-_STOPPED = RequestStatus.FINISHED_STOPPED
 _MOST_PER_STEP = 4
 """Requests that others give way to in one step; the next step is milliseconds away."""
 
@@ -148,7 +147,8 @@ class AliseScheduler(AsyncScheduler):
         finished: bool = super()._handle_stopped_request(request)
         work = work_of(request)
         cut = request.status == RequestStatus.FINISHED_LENGTH_CAPPED
-        if finished and work is not None and (cut or request.status == _STOPPED):
+        complete = cut or request.status == RequestStatus.FINISHED_STOPPED
+        if finished and complete and work is not None:
             self._order.ended(work, request.num_output_tokens, cut=cut)
         return finished
 

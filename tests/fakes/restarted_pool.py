@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+import pytest
 
 from alise_cluster.errors import ApiError
 from alise_cluster.resources import RawObject
@@ -293,6 +294,15 @@ class RestartedPool:
 
     async def publish(self, report: TuningReport) -> None:
         self.line = report.status.model_dump(mode="json", by_alias=True)
+
+    async def killed_at(self, place: int) -> None:
+        """The operator dies at this write, counted from the start; another takes over."""
+        self.server.dies_at = place
+        with pytest.raises(Died):
+            await self.look(300)
+        await self.canaries.close()
+        self.server.dies_at = None
+        self.restart()
 
     async def look(self, times: int = 1) -> TuningReport:
         for _ in range(times):

@@ -16,13 +16,14 @@ from alise_bench.processes import Child, ChildFailed, answers, free_port, runnin
 from alise_bench.vllm.command import BASIC_OPTIONS, Serving, plugin_path, vllm_command
 from alise_bench.vllm.place import VllmPlace
 from alise_vllm.lengths import RecordedLength, prompt_key
+from alise_vllm.settings import SCHEDULER_CLASS
 
 MODEL = "alise-trial"
 STEP_SECONDS = 0.025
 """A step takes at least this long (``alise_vllm.pace``), as where a large model runs on an
 accelerator."""
 OPTIONS = (*BASIC_OPTIONS, "--enable-per-request-metrics")
-SCHEDULER = "--scheduler-cls=alise_vllm.scheduler.AliseScheduler"
+SCHEDULER = f"--scheduler-cls={SCHEDULER_CLASS}"
 TIER = "--kv-transfer-config=" + json.dumps(
     {
         "kv_connector": "HostTier",

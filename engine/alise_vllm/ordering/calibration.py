@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
 
-from alise_vllm.ordering.forecast import Z90, Forecast
+from alise_vllm.ordering.forecast import Forecast
+from alise_vllm.ordering.normal import p90_of, sigma_of
 
 _PRIOR_ANSWERS = 30.0
 _PRIOR_VARIANCE = 0.35
@@ -92,7 +93,7 @@ class Calibration:
         """
         if tokens < 1 or (cut and tokens <= told.p50):
             return
-        sigma = log(told.p90 / told.p50) / Z90
+        sigma = sigma_of(told.p50, told.p90)
         self._sums.add(log(told.p50), log(tokens), sigma * sigma)
         self.answers += 1
         self.line = _fit(self._sums)
@@ -105,7 +106,7 @@ class Calibration:
         x = log(told.p50)
         change = line.shift + (line.slope - 1.0) * (x - line.center)
         p50 = exp(x + min(max(change, -_MOST_FACTOR), _MOST_FACTOR))
-        return Forecast(p50, p50 * exp(Z90 * line.sigma))
+        return Forecast(p50, p90_of(p50, line.sigma))
 
     def state(self) -> Mapping[str, float]:
         """Figures, for whoever looks at the engine."""

@@ -12,24 +12,22 @@ that requests are ordered by is never below a third of it, for the same reason.
 """
 
 from dataclasses import dataclass, field
-from math import erfc, exp, log, sqrt
+from math import exp, log
 from typing import Protocol
 
 from alise_vllm.ordering.gittins import LEAST_SIGMA, MOST_SIGMA, IndexCurve
+from alise_vllm.ordering.normal import above, sigma_of
 
 LEAST_TOKENS = 8.0
 """No estimate is below: a few tokens more or less are noise, and an order must not hang on it."""
 USUAL_RATIO = 3.0
 """90th percentile over median where only the median is known."""
-Z90 = 1.2815515594
-"""The standard normal's 90th percentile."""
 _OVERRUN_SHARE, _OVERRUN_INDEX = 1 / 2, 1 / 3
 """Mean and index of what is left over how far it came, for a Pareto tail of exponent 3 [our
 choice]: 1 / (3 - 1), and the inverse of its hazard rate."""
 _TINY = 1e-300
 _FAR = 8.0
 """Standard deviations beyond which a cut takes away nothing that counts."""
-_ROOT = sqrt(2.0)
 
 
 class Estimate(Protocol):
@@ -89,7 +87,7 @@ class Forecast:
 
     def __post_init__(self) -> None:
         # Nobody predicts better than by a quarter; and beyond 25-fold the tail is a guess.
-        sigma = min(max(log(self.p90 / self.p50) / Z90, LEAST_SIGMA), MOST_SIGMA)
+        sigma = min(max(sigma_of(self.p50, self.p90), LEAST_SIGMA), MOST_SIGMA)
         object.__setattr__(self, "_mu", log(self.p50))
         object.__setattr__(self, "_sigma", sigma)
         object.__setattr__(self, "_mean", self.p50 * exp(sigma * sigma / 2))
@@ -104,8 +102,7 @@ class Forecast:
         left = most - generated
         if left <= LEAST_TOKENS:
             return LEAST_TOKENS
-        doubted = _OVERRUN_SHARE * (generated - self.p90)
-        return max(min(max(self._predicted(generated, most), doubted), left), LEAST_TOKENS)
+        return self._bounded(self._predicted(generated, most), _OVERRUN_SHARE, generated, left)
 
     def index(self, generated: int, most: int) -> float:
         """Tokens that it takes by the chance that they are enough, at least ``LEAST_TOKENS``.
@@ -117,29 +114,28 @@ class Forecast:
         left = most - generated
         if left <= LEAST_TOKENS:
             return LEAST_TOKENS
-        doubted = _OVERRUN_INDEX * (generated - self.p90)
         curve = self._curve
         if curve is None:
             curve = IndexCurve(self._sigma)
             object.__setattr__(self, "_curve", curve)
         index = self.p50 * curve.at(generated / self.p50)
-        return max(min(max(index, doubted), left), LEAST_TOKENS)
+        return self._bounded(index, _OVERRUN_INDEX, generated, left)
+
+    def _bounded(self, tokens: float, share: float, generated: int, left: int) -> float:
+        """At least a share of the overrun, at most what is left, at least ``LEAST_TOKENS``."""
+        doubted = share * (generated - self.p90)
+        return max(min(max(tokens, doubted), left), LEAST_TOKENS)
 
     def _predicted(self, generated: int, most: int) -> float:
         """The mean of a log-normal length, cut at ``most``, less what was generated."""
         mu, sigma = self._mu, self._sigma
         here = (log(generated) - mu) / sigma if generated else -_FAR
-        longer = _above(here) if generated else 1.0
+        longer = above(here) if generated else 1.0
         if longer < _TINY:
             # So far out that it is the doubt that counts.
             return 0.0
-        ending = self._mean * (_above(here - sigma) if generated else 1.0)
+        ending = self._mean * (above(here - sigma) if generated else 1.0)
         cut = (log(most) - mu) / sigma
         if cut < _FAR:
-            ending += most * _above(cut) - self._mean * _above(cut - sigma)
+            ending += most * above(cut) - self._mean * above(cut - sigma)
         return ending / longer - generated
-
-
-def _above(z: float) -> float:
-    """Probability that a standard normal exceeds ``z``; exact in relative terms far out."""
-    return 0.5 * erfc(z / _ROOT)

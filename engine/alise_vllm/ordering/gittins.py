@@ -13,7 +13,9 @@ how far the request has come by it.
 """
 
 from functools import cache
-from math import erfc, exp, log, sqrt
+from math import exp, log
+
+from alise_vllm.ordering.normal import above
 
 LEAST_SIGMA, MOST_SIGMA = 0.25, 2.5
 """Bounds of the table: standard deviation of the logarithm of the length."""
@@ -25,7 +27,6 @@ _TRIES, _SHORTEST, _GROWTH = 56, 0.01, 1.144
 """Times q that are compared: standard deviations further, the last at 16."""
 _PER_SIGMA = _STEPS / (_LAST - _FIRST)
 _SPAN = log(MOST_SIGMA / LEAST_SIGMA)
-_ROOT = sqrt(2.0)
 
 
 class IndexCurve:
@@ -42,7 +43,7 @@ class IndexCurve:
         upper = min(max(int(line), 0), _ROWS - 1)
         down = min(max(line - upper, 0.0), 1.0)
         rows = zip(_row(upper), _row(upper + 1), strict=True)
-        self._columns = [above + down * (below - above) for above, below in rows]
+        self._columns = [one + down * (next_one - one) for one, next_one in rows]
         self._sigma = sigma
         self._begin = exp(_FIRST * sigma)
         self._first = exp(self._columns[0]) + self._begin
@@ -74,17 +75,12 @@ def _row(number: int) -> tuple[float, ...]:
 def _least(sigma: float, far: float) -> float:
     """The index of a length with median 1 that is known to exceed ``exp(far * sigma)``."""
     mean, here = exp(sigma * sigma / 2), exp(far * sigma)
-    longer, ending = _above(far), _above(far - sigma)
+    longer, ending = above(far), above(far - sigma)
     least, further = mean * ending / longer - here, _SHORTEST
     for _ in range(_TRIES):
         until = far + further
-        served = mean * (ending - _above(until - sigma)) + exp(until * sigma) * _above(until)
-        ended = longer - _above(until)
+        served = mean * (ending - above(until - sigma)) + exp(until * sigma) * above(until)
+        ended = longer - above(until)
         least = min(least, (served - here * longer) / ended)
         further *= _GROWTH
     return least
-
-
-def _above(z: float) -> float:
-    """Probability that a standard normal exceeds ``z``; exact in relative terms far out."""
-    return 0.5 * erfc(z / _ROOT)

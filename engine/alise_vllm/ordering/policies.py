@@ -86,7 +86,12 @@ class Guard:
 
 def service_seconds(work: Work, pace: Pace, *, resident: bool) -> float:
     """Time that it still needs when it runs at once and is left alone."""
-    decode = work.remaining_tokens() * pace.step_seconds
+    return _seconds(work.remaining_tokens(), work, pace, resident=resident)
+
+
+def _seconds(tokens: float, work: Work, pace: Pace, *, resident: bool) -> float:
+    """Time that so many tokens more need, with the memory before them where it is not filled."""
+    decode = tokens * pace.step_seconds
     return decode if resident else decode + work.context_tokens * pace.prompt_seconds
 
 
@@ -131,8 +136,7 @@ class Gittins(_Aged):
 
     def cost(self, work: Work, pace: Pace, *, resident: bool) -> float:
         """Seconds; those of the prompt are certain."""
-        decode = work.index_tokens() * pace.step_seconds
-        return decode if resident else decode + work.context_tokens * pace.prompt_seconds
+        return _seconds(work.index_tokens(), work, pace, resident=resident)
 
 
 class ToolAware(_Aged):

@@ -51,9 +51,8 @@ def parse_ready(status: int, body: bytes) -> PluginAnswer:
     if status not in {_OK, _UNAVAILABLE}:
         return NO_ROUTE
     said = _read(body)
-    return PluginAnswer(
-        True, status == _UNAVAILABLE, said.plugin == _NAME, said.plugin == _NAME and said.orders
-    )
+    is_ours = said.plugin == _NAME
+    return PluginAnswer(True, status == _UNAVAILABLE, is_ours, is_ours and said.orders)
 
 
 def _read(body: bytes) -> _Ready:

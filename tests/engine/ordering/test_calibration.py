@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alise_vllm.ordering.calibration import Calibration
-from alise_vllm.ordering.forecast import Z90, Forecast
+from alise_vllm.ordering.forecast import Forecast
+from alise_vllm.ordering.normal import Z90
 from fakes.works import forecasts
 
 

@@ -10,7 +10,7 @@ from alise_operator.canary.plan import State
 from alise_operator.canary.quantities import bytes_of
 from alise_operator.canary.record import RECORD_ANNOTATION
 from alise_operator.decide.tuning import TuningReport
-from fakes.restarted_pool import Died, RestartedPool, tier_of
+from fakes.restarted_pool import RestartedPool, tier_of
 from fakes.rolling_workload import Json
 
 GIB = 2**30
@@ -106,12 +106,7 @@ async def test_killed_at_any_write_it_converges(kind: str, early: int) -> None:
     await whole.look(2)
     for place in [at - early for at in whole.server.wrote_at]:
         pool = a_pool(kind)
-        pool.server.dies_at = place
-        with pytest.raises(Died):
-            await pool.look(300)
-        await pool.canaries.close()
-        pool.server.dies_at = None
-        pool.restart()
+        await pool.killed_at(place)
         await pool.until(grown)
         await pool.look(2)
 

@@ -10,7 +10,7 @@ from alise_operator.canary.record import RECORD_ANNOTATION
 from alise_operator.decide.conditions import Finding
 from alise_operator.decide.tuning import TuningReport
 from fakes.canary_story import image, never_with_fp8
-from fakes.restarted_pool import Died, RestartedPool
+from fakes.restarted_pool import RestartedPool
 from fakes.rolling_workload import Json
 
 KINDS = ("Deployment", "StatefulSet")
@@ -280,12 +280,7 @@ async def test_killed_at_any_write_it_converges(kind: str, early: int, *, misrea
     for place in [at - early for at in whole.server.wrote_at]:
         pool = RestartedPool(kind, 2)
         pool.engines.misread = whole.engines.misread
-        pool.server.dies_at = place
-        with pytest.raises(Died):
-            await pool.look(300)
-        await pool.canaries.close()
-        pool.server.dies_at = None
-        pool.restart()
+        await pool.killed_at(place)
         await ended(pool, misread=misread)
 
         assert settled(pool), place
