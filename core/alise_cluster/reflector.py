@@ -48,8 +48,9 @@ _GRACE_SECONDS = 10.0
 """A watch that the server has not ended this long after it should have is dead."""
 _SHORT_WATCH_SECONDS = 1.0
 """A watch that ends sooner and brought nothing is a failure, and not asked for again at once."""
-_REFUSED_SECONDS = 15.0
-"""To twice this: 403 and 404 are mended by people."""
+_UNTIL_MENDED = Backoff(first_seconds=0.5, most_seconds=60.0)
+"""403 and 404 are mended by people, except those of a server that has just started: it answers them
+for some seconds, until it has read its own roles and definitions."""
 _VERSION_STAYS = frozenset({401, FORBIDDEN, 429, 500, 502, 503})
 """Answers that say nothing about the version that we asked to go on from."""
 
@@ -282,8 +283,7 @@ class Reflector:
         else:
             await self._on_failure(error)
             return
-        delay = _REFUSED_SECONDS * (1.0 + self._pacing.chance())
-        await self._pacing.sleep(max(delay, error.retry_after_seconds or 0.0))
+        await self._pause(_UNTIL_MENDED, error)
 
     async def _on_failure(self, error: AliseError) -> None:
         self._stand(Contact.FAILING, str(error))

@@ -19,6 +19,8 @@ from running.cluster.rollout import ready_pods
 
 LOOK_SECONDS = 0.1
 TIMEOUT_SECONDS = 10.0
+GATEWAY_SECONDS = 1.0
+"""One that was killed takes its address along, and nobody says so: no look waits long for that."""
 REQUESTS = re.compile(r"^vllm:num_requests_(?:running|waiting)\{.*\} (\S+)$", re.MULTILINE)
 MEMORY = re.compile(r"^vllm:kv_cache_usage_perc\{.*\} (\S+)$", re.MULTILINE)
 WAITING = re.compile(r"^alise_gateway_waiting_requests\{.*\} (\S+)$", re.MULTILINE)
@@ -57,12 +59,16 @@ class EngineWatch:
                 now = time.monotonic()
                 self.late_seconds, before = max(self.late_seconds, now - before), now
 
+    def forget(self, gateway: Object) -> None:
+        """Its queue counts no longer: it is gone."""
+        self._gateways.remove(_url(gateway, ADMIN_PORT))
+
     def stop(self) -> None:
         """Make ``run`` return after the look that goes on."""
         self._stop.set()
 
     def _look(self, client: httpx.Client) -> None:
-        waiting = any(sum(_numbers(client, url, WAITING)) > 0 for url in self._gateways)
+        waiting = any(sum(_numbers(client, url, WAITING)) > 0 for url in [*self._gateways])
         for number, url in enumerate(self._engines):
             text = client.get(url).text
             requests = [float(it) for it in REQUESTS.findall(text)]
@@ -104,7 +110,8 @@ def watching(site: Installation, gateways: Sequence[Object], allowed: int) -> It
 
 def _numbers(client: httpx.Client, url: str, wanted: re.Pattern[str]) -> list[float]:
     try:
-        return [float(it) for it in wanted.findall(client.get(url).text)]
+        text = client.get(url, timeout=GATEWAY_SECONDS).text
+        return [float(it) for it in wanted.findall(text)]
     except httpx.TransportError:
         return []
 

@@ -308,13 +308,43 @@ async def test_a_collection_that_is_not_installed_counts_as_empty_and_is_found_l
     await reflector.synced.wait()
     await follower.until(lambda: follower.pauses)
     assert reflector.contact is Contact.ABSENT
-    assert follower.pauses == [22.5]
+    assert follower.pauses == [0.25]
 
     server.install(pools)
     server.put(pools, {"metadata": {"name": "pool"}, "spec": {}})
     follower.go_on()
 
     await follower.until_told(("ADDED", "pool"))
+
+
+async def test_what_people_have_to_mend_is_asked_for_less_and_less(
+    server: FakeApiServer, follower: Follower
+) -> None:
+    server.forbidden = {("list", "pods")}
+    follower.follow()
+
+    await follower.until(lambda: len(follower.pauses) >= 10)
+
+    assert follower.pauses[:10] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+async def test_a_server_that_has_just_started_refuses_for_a_moment_only(
+    server: FakeApiServer, follower: Follower
+) -> None:
+    """It has not read its roles yet, and forbids everything."""
+    server.put(PODS, pod("a"))
+    follower.follow()
+    await follower.until_told(("ADDED", "a"))
+    follower.hold()
+    server.forbidden = {("watch", "pods"), ("list", "pods")}
+    server.break_watches()
+    await follower.until(lambda: follower.reflector.contact is Contact.FORBIDDEN)
+    server.put(PODS, pod("b"))
+    server.forbidden = set()
+    follower.go_on()
+
+    await follower.until_told(("ADDED", "b"))
+    assert max(follower.pauses) <= 0.5
 
 
 async def test_a_missing_permission_is_named(server: FakeApiServer, follower: Follower) -> None:
