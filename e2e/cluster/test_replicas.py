@@ -109,15 +109,13 @@ def crowd(site: Installation, cluster: Cluster) -> Iterator[Crowd]:
 def judge(watch: EngineWatch, figures: Figures, name: str) -> None:
     """No engine was given too much, none idled while a request waited."""
     seen = watch.seen
-    print(f"{name}: {watch.looks} looks, {watch.late_seconds:.2f} s between two at most; {seen}")
-    figures.add(
-        f"replicas_{name}",
-        {
-            "most_in_flight_ratio": round(seen.most_in_flight, 3),
-            "longest_idle_seconds": round(seen.longest_idle, 2),
-            "longest_spare_seconds": round(seen.longest_spare, 2),
-        },
-    )
+    found = {
+        "most_in_flight_ratio": round(seen.most_in_flight, 3),
+        "longest_idle_seconds": round(seen.longest_idle, 2),
+        "longest_spare_seconds": round(seen.longest_spare, 2),
+    }
+    print(f"{name}: {watch.looks} looks, {watch.late_seconds:.2f} s between two at most; {found}")
+    figures.add(f"replicas_{name}", found)
     assert watch.looks > 0
     assert seen.most_in_flight <= MOST_OVER
     assert seen.longest_idle <= MOST_IDLE_SECONDS
