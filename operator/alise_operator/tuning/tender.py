@@ -123,18 +123,19 @@ class KvTuner:
         endpoints = await self._endpoints(pool)
         pods = await self._look(kept, endpoints, spec)
         stands = await self._stand(pool, kept.memory)
-        can = self._can_restart and not stands.obstacle
+        allowed, workload = spec, stands.workload
+        if not self._can_restart or stands.obstacle:
+            allowed, workload = without_restarts(spec, workload, kept.memory)
         observed = Observed(
             pool.ref.namespace,
             pool.ref.name,
             pods,
-            workload=stands.workload if can else _untouched(spec, stands.workload),
+            workload=workload,
             gate=stands.gate,
             paused=pool.paused,
         )
         observed = await self._with_demand(kept, observed)
         now = self._clock.unix()
-        allowed = spec if can else without_restarts(spec, kept.memory)
         plan = decide(allowed, observed, kept.memory, now)
         await self._say(kept, Look(now, allowed, kept.memory, observed, decided_of(plan)))
         kept.memory = plan.memory
@@ -293,20 +294,20 @@ async def _nobody_predicts(shares: Mapping[str, float]) -> None:
     """Until somebody does."""
 
 
-def without_restarts(spec: KVCachePolicySpec, memory: TunerMemory) -> KVCachePolicySpec:
-    """The policy as it can be carried out: in mode Auto no dtype but the one that is there."""
+def without_restarts(
+    spec: KVCachePolicySpec, workload: Workload | None, memory: TunerMemory
+) -> tuple[KVCachePolicySpec, Workload | None]:
+    """Policy and workload where no pod may be restarted.
+
+    In mode Auto the only dtype is the one that is there, and the tier's size is not to be seen; in
+    mode Recommend, where nothing is carried out anyway, they are as they were.
+    """
     if spec.mode is TuningMode.RECOMMEND:
-        return spec
+        return spec, workload
     ladder = (memory.desired.dtype or spec.dtypes.ladder[0],)
     dtypes = spec.dtypes.model_copy(update={"ladder": ladder})
-    return spec.model_copy(update={"dtypes": dtypes})
-
-
-def _untouched(spec: KVCachePolicySpec, workload: Workload | None) -> Workload | None:
-    """A workload as somebody sees it who may not change it."""
-    if spec.mode is TuningMode.RECOMMEND or workload is None:
-        return workload
-    return replace(workload, tier_bytes=None)
+    unseen = None if workload is None else replace(workload, tier_bytes=None)
+    return spec.model_copy(update={"dtypes": dtypes}), unseen
 
 
 def _alike(one: TuningReport, other: TuningReport) -> bool:
