@@ -100,6 +100,19 @@ def test_long_requests_are_cut_and_counted(
     assert any("cut to the 2048 tokens" in warning for warning in conditions["warnings"])
 
 
+def test_a_part_of_the_prompts_is_learned_from_and_not_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("--workload", "mixed", "--requests", "20", "--pods", "1", "--rows", "default")
+    cold = compare(capsys, *arguments)
+    taught = compare(capsys, *arguments, "--study-share", "0.5")
+    assert "learned_from" not in cold["conditions"]
+    learned = taught["conditions"]["learned_from"]
+    assert learned > 100
+    said = f"predictors have learned from {learned} answers to other prompts"
+    assert any(said in warning for warning in taught["conditions"]["warnings"])
+
+
 def test_without_a_data_directory_the_sample_is_taken_and_the_conditions_warn(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -149,6 +162,7 @@ def test_without_json_a_table_is_printed(
         (["--requests", "0"], "--requests: 0 is not at least 1"),
         (["--rho", "1,none"], "--rho: 'none' is no number more than 0"),
         (["--cv", "0"], "--cv: 0 is not more than 0"),
+        (["--study-share", "1"], "--study-share: 1 is not from 0 to less than 1"),
         (["--workload", "poems"], "--workload: there is no 'poems'"),
         (["--arrivals", "never"], "--arrivals: there is no 'never'"),
         (["--workload", "chat"], "needs a data directory"),

@@ -12,19 +12,22 @@ import pytest
 from alise_bench.compare.balanced import BalancedPlan, BalancedRun, run_balanced
 from alise_bench.compare.cli import main
 from alise_bench.compare.engine import EngineWish, open_engine, refuse_untold, usual_of
+from alise_bench.compare.guesses import Guesser, Opinions
 from alise_bench.compare.report import render
 from alise_bench.compare.results import Results
-from alise_bench.compare.rows import ROWS
+from alise_bench.compare.rows import ROWS, Knowledge
 from alise_bench.compare.vllm import read_log, request_id, served_by_gateway, served_directly
 from alise_bench.compare.vllm_lengths import (
     MOST_OUTPUT_TOKENS,
     MOST_PROMPT_CHARS,
     chat_body,
     lengths_of,
+    seen_by_a_gateway,
     shaped,
 )
 from alise_bench.compare.vllm_servers import (
     MAX_NUM_SEQS,
+    MODEL,
     gateway_config,
 )
 from alise_bench.load.request import Address, LoadRequest, post
@@ -34,7 +37,8 @@ from alise_core.errors import ConfigError
 from alise_core.outcome import Outcome
 from alise_core.policy import OrderingName
 from alise_core.service_class import ServiceClass
-from alise_gateway.settings import GatewaySettings
+from alise_gateway.predict.loaded import with_bundle, without_bundle
+from alise_gateway.settings import GatewaySettings, PredictorSettings
 
 ENGINES = [Address("127.0.0.1", 9001), Address("127.0.0.1", 9002)]
 
@@ -57,6 +61,22 @@ def test_a_prompt_that_comes_again_gets_an_answer_as_long() -> None:
     rows = shaped([asked("a", 100), asked("b", 20), asked("a", 300)])
     assert [row.output_tokens for row in rows] == [50, 10, 50]
     assert list(lengths_of(rows).values()) == [50, 10]
+
+
+def test_what_was_learned_before_is_what_a_gateway_without_keys_would_have_learned() -> None:
+    rows = [asked(f"Question {number}", 90) for number in range(40)]
+    history = seen_by_a_gateway(shaped(rows), MODEL)
+    opinions = Opinions((), tier1=False)
+    snapshot = Guesser(Knowledge.PREDICTED, (), opinions, 0, history).learned()
+
+    settings = PredictorSettings()
+    gateway = with_bundle(opinions.model, settings, without_bundle(settings)).learner
+    gateway.restore(snapshot)
+
+    assert gateway.keys() == [("anonymous", MODEL)]
+    assert gateway.statistics("anonymous", MODEL).answers == len(rows)
+    sent = [json.loads(chat_body(row, MODEL)) for row in shaped(rows)]
+    assert [body["messages"] for body in sent] == [list(row.messages or ()) for row in history]
 
 
 def test_a_request_says_nothing_of_its_answers_length() -> None:

@@ -76,11 +76,11 @@ def engine_main(arguments: list[str]) -> int:
 
 
 def _document(options: argparse.Namespace) -> str:
-    """Name of the published files: of the usual workload, or with the workload's name."""
+    """Name of the published files, with what is not as usual."""
     usual = usual_of(options.engine).document
-    if options.workload in {None, WorkloadName.MIXED}:
-        return usual
-    return f"{usual}-{options.workload}"
+    named = options.workload not in {None, WorkloadName.MIXED}
+    parts = [usual, options.workload if named else "", "learned" if options.study_share else ""]
+    return "-".join(part for part in parts if part)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, help="runs with other draws (by engine)")
     add("--data", type=Path, metavar="DIR", help="data sets (default: the sample that comes along)")
     add("--ranks", type=Path, metavar="FILE", help="rank file of cl100k_base, to count answers")
+    add(
+        "--study-share",
+        type=float,
+        metavar="X",
+        help="part of the prompts that is not sent: predictors have learned from them before (0)",
+    )
     add("--no-tier1", action="store_true", help="predict without the encoder")
     add("--json", action="store_true", help="print one JSON object and nothing else")
     add("--out", type=Path, metavar="DIR", help="write JSON, Markdown and pictures")
@@ -161,6 +167,9 @@ def _source(options: argparse.Namespace) -> Source:
     cv = default.cv if options.cv is None else options.cv
     if not cv > 0:
         raise ConfigError(f"--cv: {cv:g} is not more than 0; 1 is Poisson, more is burstier")
+    study_share = options.study_share or 0.0
+    if not 0 <= study_share < 1:
+        raise ConfigError(f"--study-share: {study_share:g} is not from 0 to less than 1")
     usual = usual_of(options.engine)
     requests = usual.requests if options.requests is None else options.requests
     return Source(
@@ -170,14 +179,16 @@ def _source(options: argparse.Namespace) -> Source:
         requests=_at_least_one("--requests", requests),
         data=options.data,
         ranks=options.ranks,
+        study_share=study_share,
     )
 
 
 def _refuse_beside_trace(options: argparse.Namespace) -> None:
-    for name in ("workload", "arrivals", "cv", "requests", "data", "ranks"):
+    for name in ("workload", "arrivals", "cv", "requests", "data", "ranks", "study_share"):
         value = getattr(options, name)
         if value is not None:
-            raise ConfigError(f"--{name} {value} makes requests, and --trace brings them; drop one")
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} {value} makes requests, and --trace brings them; drop one")
 
 
 def _rate_scale(options: argparse.Namespace) -> float | None:

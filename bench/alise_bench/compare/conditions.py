@@ -48,6 +48,12 @@ def warnings(conditions: Mapping[str, object]) -> list[str]:
             f"{cut} requests were cut to the {conditions['context_tokens']} tokens that the "
             "engine's context holds"
         )
+    learned = conditions.get("learned_from")
+    if learned:
+        found.append(
+            f"predictors have learned from {learned} answers to other prompts of the workload, "
+            "none of which is sent"
+        )
     workload = conditions.get("workload")
     if isinstance(workload, Mapping):
         found += [f"workload {workload['workload']}: {note}" for note in workload["notes"]]

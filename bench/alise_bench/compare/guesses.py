@@ -161,6 +161,10 @@ class Guesser:
             now=now,
         )
 
+    def learned(self) -> bytes:
+        """Everything learned, as a gateway reads it from its snapshot file."""
+        return self._loaded.learner.snapshot()
+
     def _study(self, history: Sequence[TraceRow]) -> None:
         before = copy(self)
         before._rows, before._opinions = history, self._opinions.of(history)

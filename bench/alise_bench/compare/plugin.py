@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from alise_bench.compare.engine import EngineWish
-from alise_bench.compare.guesses import Guesser, Opinions
+from alise_bench.compare.guesses import Guesser
 from alise_bench.compare.rows import ENGINE_ROWS, Dispatcher, Row
 from alise_bench.compare.served import ServedRequest
 from alise_bench.compare.vllm import (
@@ -34,7 +34,7 @@ _SCHEDULER = f"--scheduler-cls={SCHEDULER_CLASS}"
 _LEVELS = (0.5, 0.9)
 _NOTES = (
     "in all rows but gateway the load generator sends every request to the engine at once, with "
-    "the shipped predictor's p50 and p90 of its answer (both tiers, nothing learned in place)",
+    "the shipped predictor's p50 and p90 of its answer (both tiers, nothing learned while it runs)",
     "gateway: the gateway as it ships before the plugin as it ships; it predicts, learns from the "
     "answers that end, queues, and tells the engine what it expects; the engine gets "
     f"{AdmissionPolicy().ordering_run_ahead} requests more than it runs, to order by itself",
@@ -97,7 +97,6 @@ class PluginEngine(VllmEngine):
         self._modes = {name: MODES[name] for name in dict.fromkeys((_BURST.name, *rows))}
         variants = [mode.variant for mode in self._modes.values()]
         super().__init__(place, variants, tier1=tier1, burst=_BURST)
-        self._opinions = Opinions((), tier1=tier1)
         self._names = list(self._modes)
 
     def facts(self) -> dict[str, object]:
@@ -140,7 +139,8 @@ class PluginEngine(VllmEngine):
         told = MODES[row.name].told
         if told is Told.NOTHING:
             return [chat_body(item, MODEL) for item in rows]
-        guesser = Guesser(row.knowledge, trace, self._opinions.of(trace), seed)
+        opinions = self._opinions.of(trace)
+        guesser = Guesser(row.knowledge, trace, opinions, seed, row.history)
         bodies = []
         for number, item in enumerate(rows):
             guess = guesser.guess(number, item.arrival_s)

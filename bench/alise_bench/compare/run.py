@@ -13,7 +13,7 @@ from alise_bench.compare.offer import (
     scaled,
 )
 from alise_bench.compare.results import RowResult, row_result, with_gap
-from alise_bench.compare.rows import Row
+from alise_bench.compare.rows import Knowledge, Row
 from alise_bench.workloads.traces import TraceRow
 
 Say = Callable[[str], None]
@@ -80,6 +80,7 @@ def compare_workload(
     """
     capacities: dict[int, float] = {}
     found: list[RowResult] = []
+    learned: dict[int, int] = {}
     offers: dict[str, object] = {}
     for point in points:
         seed, rho = point.seed, point.rho or 1.0
@@ -90,9 +91,13 @@ def compare_workload(
         offer = library.offer(source, rho * capacities[seed], seed, engine.context_tokens)
         offers = offers or offer.facts
         say(f"seed {seed}, rho {rho:g}: {len(offer.trace)} requests")
-        found += run_rows(engine, rows, offer.trace, replace(point, rho=rho), say)
+        study = tuple(library.study(source, seed, engine.context_tokens))
+        learned[seed] = len(study)
+        taught = [_taught(row, study) for row in rows]
+        found += run_rows(engine, taught, offer.trace, replace(point, rho=rho), say)
     conditions = {
         **offers,
+        **({"learned_from": max(learned.values())} if source.study_share else {}),
         "capacity_per_second": {str(seed): value for seed, value in capacities.items()},
         "rho": sorted({point.rho or 1.0 for point in points}),
         "seeds": sorted(capacities),
@@ -140,6 +145,10 @@ def compare_recorded(
         "seeds": sorted({point.seed for point in points}),
     }
     return Outcomes(conditions, found)
+
+
+def _taught(row: Row, study: tuple[TraceRow, ...]) -> Row:
+    return replace(row, history=study) if row.knowledge is Knowledge.PREDICTED else row
 
 
 def _line(row: RowResult) -> str:

@@ -69,7 +69,9 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--search-seconds: {options.search_seconds:g} is not more than 0")
     if options.jobs < 1:
         raise ConfigError(f"--jobs: {options.jobs} is not at least 1")
-    for name in ("trace", "rows", "workload", "arrivals", "cv", "rho", "pods", "rate_scale"):
+    for name in (
+        "trace", "rows", "workload", "arrivals", "cv", "rho", "pods", "rate_scale", "study_share"
+    ):  # fmt: skip
         value = getattr(options, name)
         if value is not None:
             flag = name.replace("_", "-")

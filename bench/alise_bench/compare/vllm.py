@@ -2,7 +2,8 @@
 
 The tiny model's answers are noise of the recorded lengths (``alise_vllm.replay``), which the
 gateway does not see. The plain load balancers are the load generator itself; every other row has
-a gateway of its own, which starts with nothing learned. Engines stay up, without a prefix cache,
+a gateway of its own, which starts with nothing learned, or with what it would have learned from a
+row's history. Engines stay up, without a prefix cache,
 until a trace brings prompts that their table of lengths does not hold.
 """
 
@@ -14,12 +15,14 @@ import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
 from alise_bench.compare.balanced import BalancedPlan, BalancedRun, run_balanced
 from alise_bench.compare.engine import EngineWish
+from alise_bench.compare.guesses import Guesser, Opinions
 from alise_bench.compare.rows import ROWS, Dispatcher, Row
 from alise_bench.compare.served import ServedRequest
 from alise_bench.compare.simulated import production_rate
@@ -29,6 +32,7 @@ from alise_bench.compare.vllm_lengths import (
     MOST_PROMPT_CHARS,
     chat_body,
     lengths_of,
+    seen_by_a_gateway,
     shaped,
 )
 from alise_bench.compare.vllm_servers import (
@@ -159,6 +163,11 @@ class VllmEngine:
         """Not known."""
         del item
 
+    @cached_property
+    def _opinions(self) -> Opinions:
+        """Of everything that predictors other than a gateway's own are asked."""
+        return Opinions((), tier1=self._tier1)
+
     def _prepare(self, lengths: dict[str, int]) -> None:
         """Have engines whose table holds these lengths."""
         if self._servers and lengths.items() <= self._lengths.items():
@@ -192,11 +201,20 @@ class VllmEngine:
         engines = [server.address for server in servers]
         config = gateway_config(row, port, engines, tier1=self._tier1, run_ahead=self._run_ahead)
         name = f"gateway-{self._gateways}-{row.name}"
+        if row.history:
+            learned = self._folder / f"{name}.learned"
+            learned.write_bytes(self._taught(row))
+            config["predictor"]["snapshot_file"] = str(learned)
         with running_gateway(config, name, self._folder) as gateway:
             plan = self._plan(row, rows, [Address("127.0.0.1", port)])
             run = send(plan, _bodies(rows))
             gateway.check_alive()
             return served_by_gateway(rows, run, _read_log(gateway, len(rows)))
+
+    def _taught(self, row: Row) -> bytes:
+        """What a gateway would have learned from a row's history."""
+        history = seen_by_a_gateway(shaped(row.history), MODEL)
+        return Guesser(row.knowledge, (), self._opinions, 0, history).learned()
 
     def _plan(self, row: Row, rows: Sequence[TraceRow], servers: Sequence[Address]) -> BalancedPlan:
         return BalancedPlan(

@@ -9,6 +9,7 @@ from typing import Any
 
 from alise_bench.vllm.replay import conversation
 from alise_bench.workloads.traces import TraceRow, estimate_tokens
+from alise_gateway.domain.request import ANONYMOUS
 
 LENGTH_SHARE = 0.5
 """Answers are half as long as recorded: enough requests for a percentile in a minute of two tiny
@@ -34,6 +35,15 @@ def shaped(trace: Sequence[TraceRow]) -> list[TraceRow]:
         tokens = min(MOST_OUTPUT_TOKENS, max(1, round(LENGTH_SHARE * item.output_tokens)))
         rows.append(replace(item, output_tokens=lengths.setdefault(_key(item), tokens)))
     return rows
+
+
+def seen_by_a_gateway(rows: Sequence[TraceRow], model: str) -> list[TraceRow]:
+    """Requests as ``chat_body`` sends them, of the tenant that a gateway without keys knows."""
+    tenant = ANONYMOUS.id
+    return [
+        replace(item, prompt=None, messages=tuple(_messages(item)), tenant=tenant, model=model)
+        for item in rows
+    ]
 
 
 class Told(StrEnum):
