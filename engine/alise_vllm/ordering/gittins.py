@@ -36,17 +36,16 @@ class IndexCurve:
         sigma: Of the logarithm of the length; from ``LEAST_SIGMA`` to ``MOST_SIGMA``.
     """
 
-    __slots__ = ("_begin", "_columns", "_first", "_sigma")
+    __slots__ = ("_begin", "_down", "_first", "_lower", "_sigma", "_upper")
 
     def __init__(self, sigma: float) -> None:
         line = _ROWS * log(sigma / LEAST_SIGMA) / _SPAN
         upper = min(max(int(line), 0), _ROWS - 1)
-        down = min(max(line - upper, 0.0), 1.0)
-        rows = zip(_row(upper), _row(upper + 1), strict=True)
-        self._columns = [one + down * (next_one - one) for one, next_one in rows]
+        self._down = min(max(line - upper, 0.0), 1.0)
+        self._upper, self._lower = _row(upper), _row(upper + 1)
         self._sigma = sigma
         self._begin = exp(_FIRST * sigma)
-        self._first = exp(self._columns[0]) + self._begin
+        self._first = exp(self._column(0)) + self._begin
 
     def at(self, come: float) -> float:
         """The index, by the median.
@@ -58,10 +57,15 @@ class IndexCurve:
             return self._first - come
         place = (log(come) / self._sigma - _FIRST) * _PER_SIGMA
         if place >= _STEPS:
-            return exp(self._columns[_STEPS] + (place - _STEPS) / _PER_SIGMA * self._sigma)
+            return exp(self._column(_STEPS) + (place - _STEPS) / _PER_SIGMA * self._sigma)
         left = int(place)
-        value = self._columns[left]
-        return exp(value + (place - left) * (self._columns[left + 1] - value))
+        value = self._column(left)
+        return exp(value + (place - left) * (self._column(left + 1) - value))
+
+    def _column(self, number: int) -> float:
+        # Between two rows, when it is asked for: a request asks for a few of all columns.
+        value = self._upper[number]
+        return value + self._down * (self._lower[number] - value)
 
 
 @cache
