@@ -70,7 +70,7 @@ def test_who_cannot_in_this_step_is_passed_and_stays() -> None:
 
 
 def test_who_has_ended_or_may_no_longer_is_left_out() -> None:
-    _, found = subject()
+    _, found = subject(preemption_limit=0.8)
     requests = [running(tokens) for tokens in (300, 900, 600)]
     look_round(found, requests)
     requests[1].runs = False

@@ -20,7 +20,8 @@ class OrderingSettings:
         policy: What a request costs.
         recalibrate: Predictions are put right by the answers that have ended.
         preemption_limit: c of limited preemption, from 0 (nobody gives way) to 1: the share of
-            the expected answer up to which one gives way. Source: TRAIL, 0.8 the best of 0.2 to 1.
+            the expected answer up to which one gives way. TRAIL's best of 0.2 to 1 is 0.8, with no
+            margin; with one, what is nearly done is seldom worth its place (docs/design/0010).
         margin: By how much cheaper a request has to be than the one that gives way to it.
         max_preemptions: Times that one request gives way, those that memory forced included.
         aging_halving_seconds: Age that halves a cost; 0 is never. Source: TIE, 0.9 in 30 s.
@@ -32,7 +33,7 @@ class OrderingSettings:
 
     policy: PolicyName = PolicyName.GITTINS
     recalibrate: bool = True
-    preemption_limit: float = 0.8
+    preemption_limit: float = 0.9
     margin: float = 0.5
     max_preemptions: int = 2
     aging_halving_seconds: float = 200.0
