@@ -80,7 +80,7 @@ def compare_workload(
     """
     capacities: dict[int, float] = {}
     found: list[RowResult] = []
-    learned: dict[int, int] = {}
+    studies: dict[int, tuple[TraceRow, ...]] = {}
     offers: dict[str, object] = {}
     for point in points:
         seed, rho = point.seed, point.rho or 1.0
@@ -88,16 +88,15 @@ def compare_workload(
             waiting = library.waiting(source, seed, engine.context_tokens)
             capacities[seed] = engine.capacity(waiting)
             say(f"seed {seed}: capacity {capacities[seed]:.2f} requests/s")
+            studies[seed] = tuple(library.study(source, seed, engine.context_tokens))
         offer = library.offer(source, rho * capacities[seed], seed, engine.context_tokens)
         offers = offers or offer.facts
         say(f"seed {seed}, rho {rho:g}: {len(offer.trace)} requests")
-        study = tuple(library.study(source, seed, engine.context_tokens))
-        learned[seed] = len(study)
-        taught = [_taught(row, study) for row in rows]
+        taught = [_taught(row, studies[seed]) for row in rows]
         found += run_rows(engine, taught, offer.trace, replace(point, rho=rho), say)
     conditions = {
         **offers,
-        **({"learned_from": max(learned.values())} if source.study_share else {}),
+        **({"learned_from": max(map(len, studies.values()))} if source.study_share else {}),
         "capacity_per_second": {str(seed): value for seed, value in capacities.items()},
         "rho": sorted({point.rho or 1.0 for point in points}),
         "seeds": sorted(capacities),

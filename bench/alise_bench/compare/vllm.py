@@ -3,8 +3,8 @@
 The tiny model's answers are noise of the recorded lengths (``alise_vllm.replay``), which the
 gateway does not see. The plain load balancers are the load generator itself; every other row has
 a gateway of its own, which starts with nothing learned, or with what it would have learned from a
-row's history. Engines stay up, without a prefix cache,
-until a trace brings prompts that their table of lengths does not hold.
+row's history. Engines stay up, without a prefix cache, until a trace brings prompts that their
+table of lengths does not hold.
 """
 
 import asyncio

@@ -68,7 +68,9 @@ class EngineWatch:
         self._stop.set()
 
     def _look(self, client: httpx.Client) -> None:
-        waiting = any(sum(_numbers(client, url, WAITING)) > 0 for url in [*self._gateways])
+        # A copy: they are forgotten by another thread.
+        gateways = tuple(self._gateways)
+        waiting = any(sum(_numbers(client, url, WAITING)) > 0 for url in gateways)
         for number, url in enumerate(self._engines):
             text = client.get(url).text
             requests = [float(it) for it in REQUESTS.findall(text)]
