@@ -39,7 +39,8 @@ LEADING_SECONDS = 40.0
 AT_ONCE = {"gracePeriodSeconds": "0"}
 FLIPS = 20
 CHANGES = 20
-COST_SECONDS = 5.0
+COST_SECONDS = 60.0
+"""The operator reads every engine once meanwhile: in less it reads all of them or none."""
 MIB = 2**20
 PARTS = ("gateway", "operator")
 RARELY = {

@@ -62,9 +62,7 @@ class RunningRequests(Generic[R]):
         for request in running[begin : self._next]:
             self._look_at(request)
         if len(self._heap) > 4 * len(running) + _SLACK:
-            self._heap = [entry for entry in self._heap if self._counts(entry)]
-            self._counting = {entry[2].alise_work.number: entry[1] for entry in self._heap}
-            heapify(self._heap)
+            self._clear_out()
 
     def worst(self, can: Callable[[R], bool]) -> R | None:
         """Who gives way first; None where nobody may, or none of the worst can.
@@ -109,6 +107,21 @@ class RunningRequests(Generic[R]):
             self._marks += 1
             self._counting[work.number] = self._marks
             heappush(self._heap, (-work.standing, self._marks, request))
+
+    def _clear_out(self) -> None:
+        """Keep the entries of those that run, one of each.
+
+        Whether they may still give way is asked at the top: here it would be asked of all at once,
+        which is a millisecond.
+        """
+        counting, runs = self._counting, self._runs
+        self._heap = [
+            entry
+            for entry in self._heap
+            if counting.get(entry[2].alise_work.number) == entry[1] and runs(entry[2])
+        ]
+        self._counting = {entry[2].alise_work.number: entry[1] for entry in self._heap}
+        heapify(self._heap)
 
     def _counts(self, entry: Entry[R]) -> bool:
         """Whether an entry that was taken from the heap is true today."""

@@ -70,7 +70,7 @@ def test_short_ones_come_while_long_ones_wait() -> None:
 
 
 def test_a_wait_of_less_than_a_step_is_luck() -> None:
-    figures = {"short_queue_p95_s": 5.0, "tokens_per_s": 100.0}
+    figures = {"short_queue_p95_s": 5.0, "tokens_per_s": 100.0, "all_done_s": 40.0}
     rows = [
         Row(slots.STOCK, 1, figures),
         *(
@@ -85,8 +85,23 @@ def test_a_wait_of_less_than_a_step_is_luck() -> None:
     assert first.measured.median == pytest.approx(5.0 / STEP_SECONDS)
 
 
+def test_the_whole_run_counts_its_end() -> None:
+    figures = {"short_queue_p95_s": 5.0, "tokens_per_s": 100.0}
+    all_done = {slots.STOCK: 40.0, slots.OURS: 50.0, slots.EXACT: 32.0}
+    rows = [Row(case, 1, figures | {"all_done_s": each}) for case, each in all_done.items()]
+
+    found = {goal.text: goal.measured for goal in slots.judge(rows)}
+
+    assert [
+        measured.median
+        for name, measured in found.items()
+        if measured is not None and "until all is done" in name
+    ] == [pytest.approx(0.8), pytest.approx(1.25)]
+
+
 def test_figures_of_full_slots() -> None:
-    found = slots.figures(answers(slots.plan(1, slots.OURS)), full_tokens=2_400)
+    seconds = slots.SHORTS_UNTIL_S - slots.SHORTS_FROM_S
+    found = slots.figures(answers(slots.plan(1, slots.OURS)), full_tokens=200 * seconds)
 
     assert found["short_queue_p95_s"] == 0.5
     assert found["long_total_mean_s"] == found["long_total_max_s"] == 10.0

@@ -67,7 +67,33 @@ def test_the_plugin_is_reached_without_what_lies_beside_it(tmp_path: Path) -> No
 def test_a_model_is_told_by_its_parameters(tmp_path: Path) -> None:
     place = VllmPlace(vllm="vllm", model=str(tmp_path))
     assert model_text(place) == "a model, random weights (tools/vllm_model.py)"
+    assert place.size_name() == ""
     with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(12_012_345)
+        assert place.size_name() == ""
         file.truncate(176_012_345)
     assert place.millions() == 88
+    assert place.size_name() == "88m"
     assert model_text(place).startswith("88 million parameters, ")
+
+
+def test_what_a_token_takes_in_memory_is_read_off_the_model(tmp_path: Path) -> None:
+    place = VllmPlace(vllm="vllm", model=str(tmp_path))
+    shape = {
+        "hidden_size": 768,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "num_key_value_heads": 4,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    # Keys and values, of two bytes each, of 12 layers with 4 heads of 64 numbers.
+    assert place.kv_bytes_per_token() == 2 * 2 * 12 * 4 * 64
+
+
+def test_a_model_that_does_not_say_its_shape_is_told(tmp_path: Path) -> None:
+    place = VllmPlace(vllm="vllm", model=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"config\.json does not say"):
+        place.kv_bytes_per_token()
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"config\.json does not say"):
+        place.kv_bytes_per_token()

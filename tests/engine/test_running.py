@@ -175,3 +175,15 @@ def test_what_has_ended_is_not_kept() -> None:
             request.runs = False
 
     assert len(found._heap) == len(found._counting) <= 100
+
+
+def test_those_that_run_are_kept_when_entries_that_no_longer_count_are_cleared_out() -> None:
+    _, found = subject()
+    requests = [running(500 + 10 * number) for number in range(4)]
+    for _ in range(100):
+        for request in requests:
+            request.alise_work.standing_until = 0  # where it stands is asked anew in every step
+        look_round(found, requests)
+
+        assert found.worst(anybody) is requests[-1]
+    assert len(found._heap) <= 100

@@ -27,6 +27,7 @@ from alise_bench.compare.rows import ROWS, Row, choose_rows
 from alise_bench.compare.run import Outcomes, Point, compare_recorded, compare_workload
 from alise_bench.overhead.results import encode
 from alise_bench.sim.step_model import PROFILES
+from alise_bench.vllm.place import parse_vllm
 from alise_bench.workloads.prompts import WorkloadName
 from alise_bench.workloads.recorded import ArrivalKind
 from alise_core.errors import ConfigError
@@ -79,7 +80,12 @@ def _document(options: argparse.Namespace) -> str:
     """Name of the published files, with what is not as usual."""
     usual = usual_of(options.engine).document
     named = options.workload not in {None, WorkloadName.MIXED}
-    parts = [usual, options.workload if named else "", "learned" if options.study_share else ""]
+    parts = [
+        usual,
+        options.workload if named else "",
+        "learned" if options.study_share else "",
+        parse_vllm(options.vllm).size_name() if options.vllm else "",
+    ]
     return "-".join(part for part in parts if part)
 
 

@@ -26,8 +26,6 @@ TRIALS = {
 }
 """Module of each."""
 _SEEDS = 5
-_LARGE_MILLIONS = 20
-"""Parameters from which a model's results have a name of their own."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,8 +42,8 @@ def main(arguments: list[str]) -> int:
     trial = load_trial(options.trial)
     results = _measure(options, trial)
     if options.out is not None:
-        millions = parse_vllm(options.vllm).millions() or 0
-        name = trial.document if millions < _LARGE_MILLIONS else f"{trial.document}-{millions}m"
+        parts = [trial.document, parse_vllm(options.vllm).size_name()]
+        name = "-".join(part for part in parts if part)
         for file in publish(trial, results, options.out, name):
             _say(f"written: {file}")
     if options.json:

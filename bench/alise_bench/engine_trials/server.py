@@ -32,7 +32,7 @@ TIER = "--kv-transfer-config=" + json.dumps(
     }
 )
 _READY_SECONDS, _IDLE_SECONDS, _HTTP_SECONDS = 300.0, 60.0, 30.0
-_POLL_SECONDS = 0.1
+_CPU = 0
 _OK = 200
 
 
@@ -120,7 +120,8 @@ def running_engines(
 
     Args:
         place: Where vLLM and the model are.
-        setups: One for each; each is on a CPU of its own while there are that many.
+        setups: One for each. All are on the same CPU, for they take turns: CPUs of one machine are
+            not equally fast, and the load has the others.
         folder: For logs and the plugin.
 
     Raises:
@@ -132,7 +133,7 @@ def running_engines(
     lengths.write_text(RecordedLength(prompt_key([1]), 1).line() + "\n", encoding="utf-8")
     with ExitStack() as stack:
         servers = []
-        for number, setup in enumerate(setups):
+        for setup in setups:
             serving = Serving(
                 place,
                 MODEL,
@@ -144,7 +145,7 @@ def running_engines(
                 {"VLLM_PLUGINS": "alise"},
             )
             address = Address("127.0.0.1", free_port())
-            command = vllm_command(serving, address.port, number)
+            command = vllm_command(serving, address.port, _CPU)
             servers.append(
                 Server(stack.enter_context(running(setup.name, command, folder)), address)
             )

@@ -28,30 +28,21 @@ NOISE = "bfloat16 against float32"
 """The row of what the dtype does by itself."""
 SLOTS, BLOCKS, BLOCK_TOKENS = 2, 56, 32
 """Room on the device for two long requests and a short one; what gave way is soon overwritten."""
-SMALL_BYTES, LARGE_BYTES = 12 * 1_048_576, 64 * 1_048_576
-"""Of the tier: to be filled, and to have room."""
+SMALL_TOKENS, LARGE_TOKENS = 6_144, 32_768
+"""Of the tier, as they are in memory: to be filled, and to have room."""
 LONG_PROMPT, LONG_TOKENS, SHORT_PROMPT, SHORT_TOKENS = 40, 700, 400, 16
 SHORTS, ROUNDS = 6, 3
 PROMPTS, PROMPT_TOKENS, TOP = 24, 600, 20
 _FILL_TOKENS = 900
 _MIDDLE, _LOOK_SECONDS = 0.6, 0.02
-SETUP = Setup(
-    "tier",
-    (
-        f"--max-num-seqs={SLOTS}",
-        "--max-model-len=1024",
-        f"--block-size={BLOCK_TOKENS}",
-        f"--num-gpu-blocks-override={BLOCKS}",
-        SCHEDULER,
-        TIER,
-    ),
-    {
-        "scheduler": {"policy": "gittins"},
-        "tier": {"capacity_bytes": LARGE_BYTES, "level": "none", "eviction": "ewt"},
-    },
-    step_seconds=None,
+FLAGS = (
+    f"--max-num-seqs={SLOTS}",
+    "--max-model-len=1024",
+    f"--block-size={BLOCK_TOKENS}",
+    f"--num-gpu-blocks-override={BLOCKS}",
+    SCHEDULER,
+    TIER,
 )
-
 EXACT = Setup(
     "float32",
     (f"--max-num-seqs={SLOTS}", "--max-model-len=1024", "--dtype=float32"),
@@ -62,12 +53,20 @@ EXACT = Setup(
 def run(place: VllmPlace, folder: Path, seeds: Sequence[int], say: Say) -> list[Row]:
     """All levels for every seed."""
     rows = []
-    with running_engines(place, [SETUP, EXACT], folder) as (server, exact):
+    small, large = (each * place.kv_bytes_per_token() for each in (SMALL_TOKENS, LARGE_TOKENS))
+    settings = {
+        "scheduler": {"policy": "gittins"},
+        "tier": {"capacity_bytes": large, "level": "none", "eviction": "ewt"},
+    }
+    setup = Setup("tier", FLAGS, settings, step_seconds=None)
+    with running_engines(place, [setup, EXACT], folder) as (server, exact):
         for seed in seeds:
             generator = random.Random(seed)  # noqa: S311
             for level in LEVELS:
-                found = {
-                    **_held(server, level, generator),
+                server.tune({"tier": {"level": level, "capacity_bytes": small}})
+                found = _held(server, level, generator, small)
+                server.tune({"tier": {"capacity_bytes": large}})
+                found |= {
                     **_given_back(server, level, generator),
                     **_lost(server, level, generator),
                 }
@@ -78,16 +77,14 @@ def run(place: VllmPlace, folder: Path, seeds: Sequence[int], say: Say) -> list[
     return rows
 
 
-def _held(server: Server, level: str, generator: random.Random) -> dict[str, float]:
-    """Chunks that a tier of ``SMALL_BYTES`` holds when it is full of that level."""
-    server.tune({"tier": {"level": level, "capacity_bytes": SMALL_BYTES}})
+def _held(server: Server, level: str, generator: random.Random, size: int) -> dict[str, float]:
+    """Chunks that a tier of so many bytes holds when it is full of that level."""
     for _ in count():
         tier = server.wait_until_idle()["tier"]
         own, every = tier["chunks"][level], sum(tier["chunks"].values())
-        if own == every and tier["used_bytes"] > SMALL_BYTES - 2 * _chunk_bytes(tier):
+        if own == every and tier["used_bytes"] > size - 2 * _chunk_bytes(tier):
             break
         send(server.address, MODEL, [Ask(0.0, "fill", some_prompt(generator, _FILL_TOKENS), 1)])
-    server.tune({"tier": {"capacity_bytes": LARGE_BYTES}})
     return {"held_chunks": own}
 
 
@@ -219,8 +216,8 @@ TRIAL = Trial(
         "a token that follows a prompt which was loaded from the host instead of computed?"
     ),
     notes=(
-        f"held: a tier of {SMALL_BYTES:,} bytes, filled with prompts until every chunk is of the "
-        "level",
+        f"held: a tier as large as {SMALL_TOKENS:,} tokens are on the device, filled with prompts "
+        f"until every chunk is of the level; for all else it has room for {LARGE_TOKENS:,}",
         f"restored: {ROUNDS} times two answers of {LONG_TOKENS} tokens give way, past their "
         f"middle, to {SHORTS} of {SHORT_TOKENS} with prompts of {SHORT_PROMPT}, for which the "
         "device needs the room. From host: the share that the tier brought back; not worth "
@@ -244,5 +241,5 @@ TRIAL = Trial(
     },
     run=run,
     judge=judge,
-    conditions={"flags": list(SETUP.flags)},
+    conditions={"flags": list(FLAGS)},
 )
