@@ -44,7 +44,8 @@ _NOTES = (
     "true lengths",
     "prefix caching is on, as vLLM has it: without it what is preempted is computed anew; the "
     "burst that measures the capacity runs on vllm-fcfs, which therefore knows the prompts",
-    f"a step takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace), as on an accelerator",
+    f"a step takes at least {STEP_SECONDS * 1_000:g} ms (alise_vllm.pace), as on an accelerator; "
+    "all servers are on the same CPU and take turns",
 )
 
 
@@ -92,6 +93,7 @@ class PluginEngine(VllmEngine):
     """
 
     _run_ahead = AdmissionPolicy().ordering_run_ahead
+    _take_turns = True
 
     def __init__(self, place: VllmPlace, *, tier1: bool, rows: Sequence[str]) -> None:
         self._modes = {name: MODES[name] for name in dict.fromkeys((_BURST.name, *rows))}

@@ -86,6 +86,8 @@ class VllmEngine:
     """
 
     _run_ahead = RUN_AHEAD
+    _take_turns = False
+    """Whether one server works at a time."""
 
     def __init__(
         self,
@@ -180,7 +182,9 @@ class VllmEngine:
         ids = write_table(path, self._place, self._lengths)
         with interrupted_by_signals():
             self._servers = self._started.enter_context(
-                running_servers(self._place, self._variants, path, self._folder)
+                running_servers(
+                    self._place, self._variants, path, self._folder, take_turns=self._take_turns
+                )
             )
         self._check_tokens(asked, ids)
 

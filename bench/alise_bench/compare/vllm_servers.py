@@ -39,6 +39,9 @@ OPTIONS = (
     *BASIC_OPTIONS,
     f"--max-model-len={CONTEXT_TOKENS}",
     f"--max-num-seqs={MAX_NUM_SEQS}",
+    # The least that the CPU build's attention takes, which has 128 of itself; accelerators have 16.
+    # Whoever resumes computes up to a block anew.
+    "--block-size=32",
 )
 """Of every server."""
 
@@ -96,7 +99,12 @@ UNCACHED = Variant(("--no-enable-prefix-caching",))
 
 @contextmanager
 def running_servers(
-    place: VllmPlace, variants: Sequence[Variant], lengths: Path, folder: Path
+    place: VllmPlace,
+    variants: Sequence[Variant],
+    lengths: Path,
+    folder: Path,
+    *,
+    take_turns: bool = False,
 ) -> Iterator[list[Server]]:
     """Start vLLM servers, wait until all of them answer, end them.
 
@@ -105,6 +113,7 @@ def running_servers(
         variants: One for each server; each is on a CPU of its own while there are that many.
         lengths: The file to replay from.
         folder: For logs and the plugin's path.
+        take_turns: One works at a time: all are on the same CPU, as CPUs are not equally fast.
 
     Raises:
         ChildFailed: One ended or did not become ready.
@@ -117,7 +126,7 @@ def running_servers(
                 common, options=(*OPTIONS, *variant.flags), settings=dict(variant.settings)
             )
             address = Address("127.0.0.1", free_port())
-            command = vllm_command(own, address.port, number)
+            command = vllm_command(own, address.port, 0 if take_turns else number)
             child = stack.enter_context(running(f"vllm-{number}", command, folder))
             servers.append(Server(child, address))
         for server in servers:

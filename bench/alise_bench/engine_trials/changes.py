@@ -40,7 +40,7 @@ SETUP = Setup(
         TIER,
     ),
     {
-        "scheduler": {"policy": "srpt"},
+        "scheduler": {"policy": "gittins"},
         "tier": {"capacity_bytes": CAPACITY_BYTES, "level": "none", "eviction": "ewt"},
     },
     step_seconds=None,
@@ -50,13 +50,15 @@ CHANGES: Sequence[Mapping[str, Mapping[str, object]]] = (
     {"scheduler": {"policy": "mlfq"}},
     {"tier": {"eviction": "lru"}, "scheduler": {"max_active_requests": 3}},
     {"tier": {"capacity_bytes": CAPACITY_BYTES // 3}},
+    {"scheduler": {"policy": "srpt", "recalibrate": False}},
     {"scheduler": {"policy": "tool-aware", "margin": 0.0}},
     {"tier": {"level": "int4", "eviction": "arc"}},
     {"scheduler": {"max_active_requests": SLOTS}},
     {"tier": {"capacity_bytes": CAPACITY_BYTES}},
     {"scheduler": {"policy": "fcfs"}, "tier": {"eviction": "vllm:lru"}},
     {"tier": {"level": "none", "eviction": "ewt"}},
-    {"scheduler": {"policy": "srpt", "margin": 0.25, "preemption_limit": 0.8}},
+    {"scheduler": {"policy": "gittins", "margin": 0.25, "preemption_limit": 0.8}},
+    {"scheduler": {"recalibrate": True}},
 )
 
 
