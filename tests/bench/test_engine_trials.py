@@ -18,6 +18,7 @@ from alise_bench.engine_trials.server import STEP_SECONDS
 from alise_bench.engine_trials.trial import Results, Row, judged, over_seeds, ratios
 from alise_bench.overhead.goals import Verdict
 from alise_bench.processes import ChildFailed
+from alise_bench.vllm.command import BLOCK_TOKENS
 from alise_core.errors import ConfigError
 
 STARTED = "2026-01-02T03:04:05+00:00"
@@ -135,7 +136,7 @@ def test_bursts_find_all_slots_taken_and_need_more_than_the_tier_holds() -> None
     asks = eviction.interrupted(1)
     longs = [ask for ask in asks if ask.kind == "long"]
     shorts = [ask for ask in asks if ask.kind == "short"]
-    chunk = eviction.BLOCK_TOKENS
+    chunk = BLOCK_TOKENS
 
     assert len(longs) == eviction.SLOTS
     assert len({tuple(ask.prompt) for ask in asks}) == len(asks)
@@ -146,7 +147,7 @@ def test_bursts_find_all_slots_taken_and_need_more_than_the_tier_holds() -> None
 
 def test_conversations_are_more_than_the_tier_holds_and_that_more_than_the_device() -> None:
     last = {
-        tuple(ask.prompt[: eviction.FIRST_PROMPT]): len(ask.prompt) // eviction.BLOCK_TOKENS
+        tuple(ask.prompt[: eviction.FIRST_PROMPT]): len(ask.prompt) // BLOCK_TOKENS
         for ask in sorted(eviction.sessions(1), key=lambda ask: len(ask.prompt))
     }
     assert eviction.BLOCKS < eviction.SESSIONS_CHUNKS < sum(last.values())

@@ -20,7 +20,7 @@ from alise_bench.processes import (
     running,
     wait_until,
 )
-from alise_bench.vllm.command import BASIC_OPTIONS, Serving, plugin_path, vllm_command
+from alise_bench.vllm.command import BASIC_OPTIONS, BLOCK_TOKENS, Serving, plugin_path, vllm_command
 from alise_bench.vllm.place import VllmPlace
 from alise_core.policy import SchedulingPolicy
 from alise_core.wire.engine_metrics import PREEMPTIONS
@@ -39,9 +39,7 @@ OPTIONS = (
     *BASIC_OPTIONS,
     f"--max-model-len={CONTEXT_TOKENS}",
     f"--max-num-seqs={MAX_NUM_SEQS}",
-    # The least that the CPU build's attention takes, which has 128 of itself; accelerators have 16.
-    # Whoever resumes computes up to a block anew.
-    "--block-size=32",
+    f"--block-size={BLOCK_TOKENS}",
 )
 """Of every server."""
 

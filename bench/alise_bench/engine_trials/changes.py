@@ -10,12 +10,11 @@ from alise_bench.compare.results import Judged
 from alise_bench.engine_trials.ask import Answer, Ask, send, some_prompt
 from alise_bench.engine_trials.server import (
     MODEL,
-    SCHEDULER,
-    TIER,
     Server,
     Setup,
     pause,
     running_engines,
+    tier_flags,
 )
 from alise_bench.engine_trials.trial import Row, Say, Trial, judged, over_seeds
 from alise_bench.vllm.place import VllmPlace
@@ -23,7 +22,7 @@ from alise_bench.vllm.place import VllmPlace
 CASE = "everything changes"
 REQUESTS = 1_000
 AT_ONCE = 24
-SLOTS, BLOCKS, BLOCK_TOKENS = 8, 120, 32
+SLOTS, BLOCKS = 8, 120
 CAPACITY_BYTES = 16 * 1_048_576
 EVERY_SECONDS = 0.1
 PROMPT_TOKENS, OUTPUT_TOKENS = (20, 300), (4, 40)
@@ -31,14 +30,7 @@ _SHARED_PROMPTS = 40
 """Prompts come again, so that the tier loads as well as stores."""
 SETUP = Setup(
     "changes",
-    (
-        f"--max-num-seqs={SLOTS}",
-        "--max-model-len=1024",
-        f"--block-size={BLOCK_TOKENS}",
-        f"--num-gpu-blocks-override={BLOCKS}",
-        SCHEDULER,
-        TIER,
-    ),
+    tier_flags(SLOTS, BLOCKS, 1_024),
     {
         "scheduler": {"policy": "gittins"},
         "tier": {"capacity_bytes": CAPACITY_BYTES, "level": "none", "eviction": "ewt"},

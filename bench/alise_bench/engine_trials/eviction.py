@@ -10,20 +10,20 @@ from alise_bench.compare.results import Judged
 from alise_bench.engine_trials.ask import Answer, Ask, send, some_prompt
 from alise_bench.engine_trials.server import (
     MODEL,
-    SCHEDULER,
     STEP_SECONDS,
-    TIER,
     Server,
     Setup,
     running_engines,
+    tier_flags,
 )
 from alise_bench.engine_trials.trial import Row, Say, Trial, at, judged, ratios
 from alise_bench.processes import ChildFailed
+from alise_bench.vllm.command import BLOCK_TOKENS
 from alise_bench.vllm.place import VllmPlace
 
 POLICIES = ("lru", "ewt")
 INTERRUPTED, SESSIONS = "interrupted", "sessions"
-SLOTS, BLOCKS, BLOCK_TOKENS = 4, 104, 32
+SLOTS, BLOCKS = 4, 104
 STEP_TOKENS = 64
 """That a step computes at most: with steps of 25 ms an engine of 2,560 prompt tokens a second."""
 INTERRUPTED_CHUNKS, SESSIONS_CHUNKS = 100, 160
@@ -33,15 +33,7 @@ CHUNK_BYTES = 65_536
 """Of the tiny model's KV in blocks of ``BLOCK_TOKENS``."""
 SETUP = Setup(
     "eviction",
-    (
-        f"--max-num-seqs={SLOTS}",
-        "--max-model-len=2048",
-        f"--block-size={BLOCK_TOKENS}",
-        f"--num-gpu-blocks-override={BLOCKS}",
-        f"--max-num-batched-tokens={STEP_TOKENS}",
-        SCHEDULER,
-        TIER,
-    ),
+    (*tier_flags(SLOTS, BLOCKS, 2_048), f"--max-num-batched-tokens={STEP_TOKENS}"),
     {
         "scheduler": {"policy": "gittins"},
         "tier": {

@@ -13,7 +13,7 @@ from typing import Any
 
 from alise_bench.load.request import Address
 from alise_bench.processes import Child, ChildFailed, answers, free_port, running, wait_until
-from alise_bench.vllm.command import BASIC_OPTIONS, Serving, plugin_path, vllm_command
+from alise_bench.vllm.command import BASIC_OPTIONS, BLOCK_TOKENS, Serving, plugin_path, vllm_command
 from alise_bench.vllm.place import VllmPlace
 from alise_vllm.lengths import RecordedLength, prompt_key
 from alise_vllm.settings import SCHEDULER_CLASS
@@ -51,6 +51,24 @@ class Setup:
     flags: tuple[str, ...]
     settings: Mapping[str, object] = field(default_factory=dict)
     step_seconds: float | None = STEP_SECONDS
+
+
+def tier_flags(slots: int, blocks: int, most_tokens: int) -> tuple[str, ...]:
+    """VLLM's flags for the plugin with its tier, on a device that has little room.
+
+    Args:
+        slots: Requests that run at a time.
+        blocks: Of KV on the device, of ``BLOCK_TOKENS`` each.
+        most_tokens: Of a request.
+    """
+    return (
+        f"--max-num-seqs={slots}",
+        f"--max-model-len={most_tokens}",
+        f"--block-size={BLOCK_TOKENS}",
+        f"--num-gpu-blocks-override={blocks}",
+        SCHEDULER,
+        TIER,
+    )
 
 
 @dataclass(frozen=True, slots=True)

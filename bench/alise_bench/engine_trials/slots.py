@@ -23,13 +23,12 @@ from alise_bench.engine_trials.server import (
 )
 from alise_bench.engine_trials.trial import Row, Say, Trial, at, judged, ratios
 from alise_bench.processes import ChildFailed
+from alise_bench.vllm.command import BLOCK_TOKENS
 from alise_bench.vllm.place import VllmPlace
 from alise_core.wire.engine_metrics import GENERATION_TOKENS
 
 STOCK, OURS, EXACT = "vllm-priority", "default", "default, true lengths"
 SLOTS = 8
-BLOCK_TOKENS = 32
-"""Of a KV block, the least that the CPU build's attention takes; accelerators have 16."""
 LONGS = 36
 LONG_TOKENS, SHORT_TOKENS = (300, 400), (10, 40)
 SHORTS = 60

@@ -11,12 +11,11 @@ from alise_bench.compare.results import Judged
 from alise_bench.engine_trials.ask import Ask, send, some_prompt
 from alise_bench.engine_trials.server import (
     MODEL,
-    SCHEDULER,
-    TIER,
     Server,
     Setup,
     pause,
     running_engines,
+    tier_flags,
 )
 from alise_bench.engine_trials.trial import Row, Say, Trial, at, judged, over_seeds, ratios
 from alise_bench.processes import ChildFailed
@@ -26,7 +25,7 @@ from alise_core.wire.engine_metrics import GENERATION_TOKENS
 LEVELS = ("none", "int8", "int4")
 NOISE = "bfloat16 against float32"
 """The row of what the dtype does by itself."""
-SLOTS, BLOCKS, BLOCK_TOKENS = 2, 56, 32
+SLOTS, BLOCKS = 2, 56
 """Room on the device for two long requests and a short one; what gave way is soon overwritten."""
 SMALL_TOKENS, LARGE_TOKENS = 6_144, 32_768
 """Of the tier, as they are in memory: to be filled, and to have room."""
@@ -35,14 +34,7 @@ SHORTS, ROUNDS = 6, 3
 PROMPTS, PROMPT_TOKENS, TOP = 24, 600, 20
 _FILL_TOKENS = 900
 _MIDDLE, _LOOK_SECONDS = 0.6, 0.02
-FLAGS = (
-    f"--max-num-seqs={SLOTS}",
-    "--max-model-len=1024",
-    f"--block-size={BLOCK_TOKENS}",
-    f"--num-gpu-blocks-override={BLOCKS}",
-    SCHEDULER,
-    TIER,
-)
+FLAGS = tier_flags(SLOTS, BLOCKS, 1_024)
 EXACT = Setup(
     "float32",
     (f"--max-num-seqs={SLOTS}", "--max-model-len=1024", "--dtype=float32"),

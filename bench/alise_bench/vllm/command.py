@@ -36,6 +36,9 @@ class Serving:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+BLOCK_TOKENS = 32
+"""Of a KV block where engines are compared: the least that the CPU build's attention takes, which
+has 128 of itself; accelerators have 16. Whoever resumes computes up to a block anew."""
 BASIC_OPTIONS = (
     "--enforce-eager",
     "--distributed-executor-backend=uni",
